@@ -1,0 +1,273 @@
+//! The accounting: what a host observed in, an event out.
+//!
+//! Pure. The rules are those of gVisor's `containerManager.Event` (runsc/boot/events.go) and
+//! `Container.populateStats` (runsc/container/container.go).
+
+use alloc::borrow::ToOwned as _;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::types::{EventOut, Stats, StatsEvent};
+
+/// What the host reports of one sandbox, seen from one of its containers.
+#[derive(Debug, Default)]
+pub struct Observation {
+    /// The live tasks of the container.
+    pub pids: u64,
+    /// The memory of the whole sandbox, in bytes.
+    pub memory: u64,
+    /// The number of containers in the sandbox, root container included.
+    pub containers: u64,
+    /// Whether the container is the root container among several. Nobody asks where it is alone.
+    pub is_root: bool,
+    /// The CPU time of each container that has a live thread group, in nanoseconds: a [`map`].
+    pub usage: Vec<(String, u64)>,
+}
+
+/// Makes of `listed` what a Go map is once it is encoded: ordered by the bytes of the keys, each key
+/// once, with its last figure.
+pub fn map(mut listed: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    if !listed.is_sorted_by(|(a, _), (b, _)| a < b) {
+        // A stable sort leaves the figures of one key in the order of the list.
+        listed.sort_by(|(a, _), (b, _)| a.cmp(b));
+        listed.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 = next.1;
+            }
+            same
+        });
+    }
+    listed
+}
+
+/// `containerManager.Event`.
+pub fn event(container: &str, seen: Observation) -> EventOut {
+    let mut data = Stats::default();
+    estimate(&mut data, &seen);
+    EventOut {
+        event: StatsEvent {
+            id: container.to_owned(),
+            data,
+        },
+        container_usage: seen.usage,
+    }
+}
+
+/// The event that `runsc events` prints: what the host measures for this container alone, `own`, and
+/// for the rest the event with the CPU total of `populateStats`.
+///
+/// `cgroup` is the CPU time of the sandbox by the account of the host's cgroup, in nanoseconds.
+pub fn stats(
+    container: &str,
+    seen: &Observation,
+    cgroup: Option<u64>,
+    own: Option<Stats>,
+) -> StatsEvent {
+    let mut data = own.unwrap_or_default();
+    data.memory.raw = map(data.memory.raw);
+    estimate(&mut data, seen);
+    let total = &mut data.cpu.usage.total;
+    *total = total.or_else(|| cpu_total(container, &seen.usage, cgroup));
+    StatsEvent {
+        id: container.to_owned(),
+        data,
+    }
+}
+
+/// Fills in what the sentry's own account tells, where `data` has no figure yet.
+fn estimate(data: &mut Stats, seen: &Observation) {
+    data.pids.current.get_or_insert(seen.pids);
+    data.memory
+        .usage
+        .usage
+        .get_or_insert_with(|| memory_share(seen));
+}
+
+/// The container's share of the sandbox's memory, in bytes.
+///
+/// A single container has it all, even if it is the root. Among several, the root container is small
+/// and idle and counts as zero; the others share evenly. The remainder of the division is dropped,
+/// as gVisor drops it.
+fn memory_share(seen: &Observation) -> u64 {
+    match seen.containers {
+        0 | 1 => seen.memory,
+        _ if seen.is_root => 0,
+        several => seen.memory / (several - 1),
+    }
+}
+
+/// `populateStats`: the container's CPU time in nanoseconds, scaled to what the host's cgroup says of
+/// the whole sandbox. The rules, and what differs from Go, stand in `wit/events.wit`.
+///
+/// Floats, since the product of two u64 overflows after seconds: gVisor does the same, so figures
+/// above 2^53 lose their low bits. In Go, what becomes of NaN or of 2^64 and more is up to the
+/// machine; here it is 0 and the largest u64.
+fn cpu_total(container: &str, usage: &[(String, u64)], cgroup: Option<u64>) -> Option<u64> {
+    let listed = usage.len() as u64;
+    if listed == 0 {
+        return None;
+    }
+    let mine = usage.iter().find(|(id, _)| id == container);
+    let mine = mine.map_or(0, |&(_, ns)| ns);
+    let cgroup = match cgroup {
+        None | Some(0) => return Some(mine),
+        Some(cgroup) => cgroup,
+    };
+    let all = usage
+        .iter()
+        .fold(0u64, |all, (_, ns)| all.wrapping_add(*ns));
+    let (mine, all) = match all {
+        0 => (cgroup / listed, cgroup),
+        _ => (mine, all),
+    };
+    Some((mine as f64 * (cgroup as f64 / all as f64)) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString as _;
+    use alloc::vec;
+
+    fn usage(listed: &[(&str, u64)]) -> Vec<(String, u64)> {
+        map(listed.iter().map(|&(id, ns)| (id.into(), ns)).collect())
+    }
+
+    fn share(containers: u64, is_root: bool, memory: u64) -> u64 {
+        memory_share(&Observation {
+            memory,
+            containers,
+            is_root,
+            ..Observation::default()
+        })
+    }
+
+    #[test]
+    fn a_single_container_has_all_memory() {
+        assert_eq!(share(1, false, 100), 100);
+        assert_eq!(share(1, true, 100), 100);
+    }
+
+    #[test]
+    fn the_root_container_among_several_has_no_memory() {
+        assert_eq!(share(2, true, 100), 0);
+    }
+
+    #[test]
+    fn siblings_split_memory_evenly_dropping_the_remainder() {
+        assert_eq!(share(2, false, 100), 100);
+        assert_eq!(share(4, false, 100), 33);
+        assert_eq!(share(4, false, 2), 0);
+        assert_eq!(share(u64::MAX, false, u64::MAX), 1);
+    }
+
+    #[test]
+    fn a_map_is_ordered_by_bytes_and_the_last_figure_of_a_key_counts() {
+        // U+FFEE sorts before an emoji by bytes, and after it by UTF-16.
+        let seen = usage(&[
+            ("b", 1),
+            ("\u{1f600}", 2),
+            ("b", 3),
+            ("\u{ffee}", 4),
+            ("", 5),
+            ("b", 6),
+        ]);
+        let ids: Vec<_> = seen.iter().map(|(id, ns)| (id.as_str(), *ns)).collect();
+        assert_eq!(ids, [("", 5), ("b", 6), ("\u{ffee}", 4), ("\u{1f600}", 2)]);
+    }
+
+    /// The right-hand sides are what Go 1.19 computes on amd64, but for those said to differ.
+    #[test]
+    fn cpu_is_scaled_to_the_cgroup_as_go_does_it() {
+        let total = |mine, all: u64, cgroup, containers: usize| {
+            let mut listed = vec![("mine".into(), mine)];
+            listed.extend((1..containers).map(|n| (n.to_string(), 0)));
+            if containers > 1 {
+                listed[1].1 = all.wrapping_sub(mine);
+            }
+            cpu_total("mine", &map(listed), cgroup)
+        };
+        assert_eq!(total(0, 0, Some(10), 3), Some(3));
+        assert_eq!(total(1, 3, Some(10), 3), Some(3));
+        assert_eq!(
+            total(16_000_000_000, 16_000_000_000, Some(16_000_000_000), 1),
+            Some(16_000_000_000)
+        );
+        assert_eq!(total(33, 100, Some(1_000_000_007), 2), Some(330_000_002));
+        // What runsc itself logged for a pod of four.
+        assert_eq!(
+            total(3_460_000_000, 4_680_000_000, Some(3_431_366_210), 4),
+            Some(2_536_864_762)
+        );
+        // Floats lose the low bit of 2^53 + 1.
+        let odd = (1 << 53) + 1;
+        assert_eq!(total(odd, odd, Some(odd), 1), Some(odd - 1));
+        // Go: 2^63, since the product is 2^64.
+        assert_eq!(total(u64::MAX, u64::MAX, Some(u64::MAX), 1), Some(u64::MAX));
+        // The sum wraps to 0.
+        assert_eq!(total(1, 0, Some(10), 2), Some(5));
+    }
+
+    #[test]
+    fn without_a_figure_of_the_cgroup_cpu_is_the_sentrys() {
+        let seen = usage(&[("a", 1), ("b", 3)]);
+        assert_eq!(cpu_total("a", &seen, None), Some(1));
+        // Go divides 0 by 0 where the sum is 0 too.
+        assert_eq!(cpu_total("a", &seen, Some(0)), Some(1));
+        assert_eq!(cpu_total("ended", &seen, None), Some(0));
+        assert_eq!(cpu_total("ended", &seen, Some(100)), Some(0));
+    }
+
+    #[test]
+    fn nothing_is_divided_by_the_zero_containers_of_an_empty_list() {
+        assert_eq!(cpu_total("created", &[], Some(10)), None);
+    }
+
+    #[test]
+    fn what_the_host_measured_takes_the_place_of_an_estimate() {
+        let seen = Observation {
+            pids: 2,
+            memory: 90,
+            containers: 4,
+            usage: usage(&[("a", 1), ("b", 3)]),
+            is_root: false,
+        };
+        let estimated = stats("a", &seen, Some(8), None).data;
+        assert_eq!(estimated.pids.current, Some(2));
+        assert_eq!(estimated.memory.usage.usage, Some(30));
+        assert_eq!(estimated.cpu.usage.total, Some(2));
+
+        let mut own = Stats::default();
+        own.memory.usage.usage = Some(0);
+        own.memory.usage.limit = Some(64);
+        let measured = stats("a", &seen, Some(8), Some(own)).data;
+        assert_eq!(measured.memory.usage.usage, Some(0));
+        assert_eq!(measured.memory.usage.limit, Some(64));
+        assert_eq!(measured.cpu.usage.total, Some(2));
+
+        let mut own = Stats::default();
+        own.cpu.usage.total = Some(7);
+        own.pids.current = Some(3);
+        let measured = stats("a", &seen, Some(8), Some(own)).data;
+        assert_eq!(measured.cpu.usage.total, Some(7));
+        assert_eq!(measured.pids.current, Some(3));
+        assert_eq!(measured.memory.usage.usage, Some(30));
+    }
+
+    #[test]
+    fn the_event_has_no_cpu_total_and_all_usage() {
+        let out = event(
+            "a",
+            Observation {
+                pids: 1,
+                memory: 7,
+                containers: 1,
+                usage: usage(&[("a", 5)]),
+                is_root: false,
+            },
+        );
+        assert_eq!(out.event.data.cpu.usage.total, None);
+        assert_eq!(out.container_usage, [("a".to_owned(), 5)]);
+    }
+}
