@@ -1,0 +1,27 @@
+//! Precompiles the component, so that the program doesn't have to when it starts.
+
+#[path = "src/engine.rs"]
+mod engine;
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use wasmtime::error::Context as _;
+use wasmtime::{Engine, Result};
+
+const COMPONENT: &str = "../guest/eventout.wasm";
+
+fn main() -> Result<()> {
+    println!("cargo::rerun-if-changed={COMPONENT}");
+    println!("cargo::rerun-if-changed=src/engine.rs");
+    let target = env::var("TARGET")?;
+    let mut config = engine::config();
+    // A named target means its baseline: nothing that only the machine at hand can do.
+    config.target(&target)?;
+    let code = fs::read(COMPONENT)
+        .map_err(wasmtime::Error::from)
+        .and_then(|wasm| Engine::new(&config)?.precompile_component(&wasm))
+        .with_context(|| format!("cannot compile {COMPONENT} for {target}"))?;
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("eventout.cwasm");
+    fs::write(&out, code).with_context(|| format!("cannot write {}", out.display()))
+}

@@ -1,0 +1,444 @@
+//! Stats events of containers, computed by a WebAssembly component.
+//!
+//! The component holds the accounting and the format; see `wit/` for its contract. This library
+//! gives it a [`Source`] of facts, keeps it within [`Limits`], and hands on its answers:
+//!
+//! ```
+//! use eventout::{Component, Dialect, Events, Limits, Spec};
+//!
+//! # fn main() -> eventout::Result<()> {
+//! let component = Component::builtin(Limits::default())?;
+//! let source = "demo".parse::<Spec>().expect("there is a demo").open()?;
+//! let mut events = Events::new(&component, source);
+//!
+//! let event = events.now()?.stats("web")?;
+//! assert_eq!(event.data.pids.current, Some(3));
+//! assert_eq!(event.data.memory.usage.usage, Some(61_728_394)); // bytes
+//!
+//! let line = events.now()?.stats_json("web", Dialect::Runsc)?;
+//! assert!(line.starts_with(r#"{"type":"stats","id":"web","data":{"cpu":"#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Errors say what was attempted, where and why, as a chain of causes. [`NotFound`] among them tells
+//! that a container is not there, or not any more, and [`Refused`] that asking again is of no use.
+
+mod engine;
+mod source;
+mod watchdog;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Engine, ResourceLimiter, Store, Trap, bail, format_err};
+
+pub use source::{Container, Listed, NotFound, Refused, Snapshot, Source, Spec};
+/// Adds a cause to an error, as sources do.
+pub use wasmtime::error::Context;
+/// An error with its chain of causes, and a result with it.
+pub use wasmtime::{Error, Result};
+
+use bindings::eventout::stats::sandbox;
+use bindings::exports::eventout::stats::events;
+use bindings::types::eventout::stats::types;
+use watchdog::Watchdog;
+
+pub use events::Dialect;
+pub use types::{Cpu, CpuUsage, EventOut, Memory, MemoryEntry, Pids, Stats, StatsEvent};
+
+// What the macro makes has no documentation but that of `wit/`.
+#[allow(missing_docs)]
+mod bindings {
+    /// The types apart, since they have defaults, which errors have not.
+    pub mod types {
+        wasmtime::component::bindgen!({
+            path: "../wit",
+            interfaces: "import eventout:stats/types@0.1.0;",
+            additional_derives: [Clone, Default, PartialEq],
+        });
+    }
+
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "eventout",
+        with: { "eventout:stats/types": types::eventout::stats::types },
+    });
+}
+
+/// What one call of a component may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long it may take. It is stopped after that time, and at most a tenth of it later.
+    pub time: Duration,
+    /// How much memory the component may have, in bytes.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    /// One second and 64 MiB: some 10,000 times what an event of a pod takes.
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(1),
+            memory: 64 << 20,
+        }
+    }
+}
+
+/// A component that computes events, ready to run. Clones share it.
+#[derive(Clone)]
+pub struct Component {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// How errors call it.
+    name: String,
+    limits: Limits,
+    engine: Engine,
+    pre: bindings::EventoutPre<State>,
+    watchdog: Watchdog,
+}
+
+impl Component {
+    /// The component that comes with this library. It was compiled when the library was.
+    ///
+    /// # Errors
+    ///
+    /// Where this machine lacks something that its code needs.
+    pub fn builtin(limits: Limits) -> Result<Self> {
+        const CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/eventout.cwasm"));
+        Self::new("eventout.wasm", limits, |engine| {
+            // SAFETY: the code is what `build.rs` made of the component with this very wasmtime. It is
+            // part of this program, so whoever could change it could change the program too.
+            unsafe { wasmtime::component::Component::deserialize(engine, CODE) }
+        })
+    }
+
+    /// Compiles the component in a `.wasm` file.
+    ///
+    /// # Errors
+    ///
+    /// Where the file can't be read, is not a component, lacks an export, or imports what is not in the
+    /// contract.
+    pub fn from_file(file: &Path, limits: Limits) -> Result<Self> {
+        /// The largest file that is taken for a component, in bytes.
+        const LIMIT: u64 = 256 << 20;
+        let name = file.display().to_string();
+        File::open(file)
+            .and_then(|file| source::read(file, LIMIT))
+            .map_err(Error::from)
+            .and_then(|wasm| {
+                Self::new(&name, limits, |engine| {
+                    wasmtime::component::Component::from_binary(engine, &wasm)
+                })
+            })
+            .with_context(|| format!("cannot use component {name}"))
+    }
+
+    fn new(
+        name: &str,
+        limits: Limits,
+        code: impl FnOnce(&Engine) -> Result<wasmtime::component::Component>,
+    ) -> Result<Self> {
+        let engine = Engine::new(&engine::config())?;
+        let component = code(&engine)?;
+        let mut linker = Linker::new(&engine);
+        bindings::Eventout::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let pre = bindings::EventoutPre::new(linker.instantiate_pre(&component)?)?;
+        let watchdog = Watchdog::new(&engine, limits.time / 10).context("cannot start a thread")?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                name: name.to_owned(),
+                limits,
+                engine,
+                pre,
+                watchdog,
+            }),
+        })
+    }
+}
+
+/// The events of the containers of one source, as one component computes them.
+///
+/// A call that fails leaves nothing behind that the next one could trip over.
+pub struct Events {
+    component: Component,
+    source: Box<dyn Source>,
+    /// The instance that served the last call, unless it failed then.
+    instance: Option<(Store<State>, bindings::Eventout)>,
+}
+
+impl Events {
+    /// Joins a component to a source.
+    pub fn new(component: &Component, source: Box<dyn Source>) -> Self {
+        Self {
+            component: component.clone(),
+            source,
+            instance: None,
+        }
+    }
+
+    /// Begins the source's next instant: what is asked of it is no older than this call, and a sandbox
+    /// may be read once for all its containers.
+    ///
+    /// # Errors
+    ///
+    /// Where the source can't be read.
+    pub fn now(&mut self) -> Result<Now<'_>> {
+        self.source.advance()?;
+        Ok(Now(self))
+    }
+
+    /// One call of the component about `container`.
+    fn call<T>(
+        &mut self,
+        what: &str,
+        container: &str,
+        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Result<T, events::Error>>,
+    ) -> Result<T> {
+        check_length(container)
+            .and_then(|()| self.source.snapshot(container))
+            .and_then(|snapshot| self.run(snapshot, call))
+            .and_then(|answer| answer.map_err(explain))
+            .with_context(|| format!("cannot get {what} of container {}", shorten(container)))
+    }
+
+    /// Runs `call` on the instance of the last call, or on a new one. An instance that trapped is not
+    /// used again: what it left in its memory may be anything.
+    fn run<T>(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<T>,
+    ) -> Result<T> {
+        let shared = &self.component.shared;
+        let watch = shared.watchdog.watch();
+        let answer = match self.instance.take() {
+            Some((mut store, instance)) => {
+                store.data_mut().snapshot = snapshot;
+                Ok((store, instance))
+            }
+            None => shared.instantiate(snapshot),
+        }
+        .and_then(|(mut store, instance)| {
+            store.set_epoch_deadline(Watchdog::TICKS);
+            let answer = call(instance.eventout_stats_events(), &mut store)?;
+            Ok((answer, (store, instance)))
+        });
+        drop(watch);
+        match answer {
+            Ok((answer, instance)) => {
+                self.instance = Some(instance);
+                Ok(answer)
+            }
+            Err(e) if e.downcast_ref() == Some(&Trap::Interrupt) => Err(format_err!(
+                "component {} took longer than {:?}",
+                shared.name,
+                shared.limits.time
+            )),
+            Err(e) => Err(e.context(format!("component {} failed", shared.name))),
+        }
+    }
+}
+
+/// A source at one instant.
+///
+/// All its calls fail with [`NotFound`] where there is no such container, with [`Refused`] where the
+/// answer would be no at any instant, and otherwise where the source can't be read, or where the
+/// component traps, exceeds its limits, or says that it failed.
+pub struct Now<'a>(&'a mut Events);
+
+impl Now<'_> {
+    /// The containers that the source knows.
+    ///
+    /// # Errors
+    ///
+    /// Where the source can't be read.
+    pub fn containers(&mut self) -> Result<Vec<Listed>> {
+        self.0.source.containers()
+    }
+
+    /// The event as gVisor's sentry computes it: no CPU total, but the CPU time of all containers.
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn event(&mut self, container: &str) -> Result<EventOut> {
+        self.0.call("event", container, |guest, store| {
+            guest.call_event(store, container)
+        })
+    }
+
+    /// The same as one line of JSON, as Go encodes gVisor's `EventOut`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn event_json(&mut self, container: &str) -> Result<String> {
+        self.0.call("event", container, |guest, store| {
+            guest.call_event_json(store, container)
+        })
+    }
+
+    /// The event that `runsc events` prints.
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn stats(&mut self, container: &str) -> Result<StatsEvent> {
+        self.0.call("stats", container, |guest, store| {
+            guest.call_stats(store, container)
+        })
+    }
+
+    /// The same as one line of JSON, in the format of `dialect`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn stats_json(&mut self, container: &str, dialect: Dialect) -> Result<String> {
+        self.0.call("stats", container, |guest, store| {
+            guest.call_stats_json(store, container, dialect)
+        })
+    }
+}
+
+impl Shared {
+    fn instantiate(&self, snapshot: Arc<Snapshot>) -> Result<(Store<State>, bindings::Eventout)> {
+        let state = State {
+            snapshot,
+            memory: self.limits.memory,
+            memory_left: self.limits.memory,
+        };
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| state);
+        store.set_epoch_deadline(Watchdog::TICKS);
+        let instance = self.pre.instantiate(&mut store)?;
+        Ok((store, instance))
+    }
+}
+
+/// The component's error as ours. Its texts come from a component that may be anybody's.
+fn explain(error: events::Error) -> Error {
+    match error {
+        events::Error::ContainerNotFound(text) => NotFound(text).into(),
+        events::Error::Unsupported(text) => Refused(text).into(),
+        events::Error::NoContainer(text) | events::Error::Unavailable(text) => Error::msg(text),
+    }
+}
+
+/// What an instance can reach.
+struct State {
+    /// What it is told.
+    snapshot: Arc<Snapshot>,
+    /// The memory that it may have, in bytes.
+    memory: usize,
+    /// What of it the instance has not got yet.
+    memory_left: usize,
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        let Some(left) = self.memory_left.checked_sub(desired - current) else {
+            bail!("it needs more than {} bytes of memory", self.memory);
+        };
+        self.memory_left = left;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        /// The host's memory for it is 16 bytes an element.
+        const ELEMENTS: usize = 1 << 16;
+        if desired > ELEMENTS {
+            bail!("it needs a table of more than {ELEMENTS} elements");
+        }
+        Ok(true)
+    }
+}
+
+impl State {
+    fn container(&self, id: &str) -> Result<&Container, sandbox::Error> {
+        let containers = &self.snapshot.containers;
+        let container = containers.iter().find(|container| container.id == id);
+        container.ok_or(sandbox::Error::ContainerNotFound)
+    }
+}
+
+impl types::Host for State {}
+
+impl sandbox::Host for State {
+    fn pids_count(&mut self, container: String) -> Result<u64, sandbox::Error> {
+        let container = self.container(&container)?;
+        match &container.error {
+            None => Ok(container.pids),
+            Some(error) => Err(sandbox::Error::Unavailable(error.clone())),
+        }
+    }
+
+    fn update_memory_usage(&mut self) -> Result<(), sandbox::Error> {
+        match &self.snapshot.update_memory_error {
+            None => Ok(()),
+            Some(error) => Err(sandbox::Error::Unavailable(error.clone())),
+        }
+    }
+
+    fn memory_usage(&mut self) -> Result<u64, sandbox::Error> {
+        Ok(self.snapshot.memory_bytes)
+    }
+
+    fn container_count(&mut self) -> Result<u64, sandbox::Error> {
+        Ok(self.snapshot.containers.len() as u64)
+    }
+
+    fn root_container(&mut self) -> Result<String, sandbox::Error> {
+        Ok(self.snapshot.root.clone())
+    }
+
+    fn cpu_usage(&mut self) -> Result<Vec<(String, u64)>, sandbox::Error> {
+        let containers = self.snapshot.containers.iter();
+        Ok(containers
+            .filter_map(|container| Some((container.id.clone(), container.cpu_ns?)))
+            .collect())
+    }
+
+    fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, sandbox::Error> {
+        Ok(self.snapshot.cgroup_cpu_ns)
+    }
+
+    fn container_stats(&mut self, container: String) -> Result<Option<Stats>, sandbox::Error> {
+        self.container(&container)
+            .map(|container| container.stats.clone())
+    }
+}
+
+/// Refuses IDs that no runtime gives, before they are copied about.
+fn check_length(id: &str) -> Result<()> {
+    const LIMIT: usize = 4096;
+    if id.len() > LIMIT {
+        let len = id.len();
+        return Err(Refused(format!("its ID has {len} bytes, and {LIMIT} are allowed")).into());
+    }
+    Ok(())
+}
+
+/// A text from outside, quoted, so that it can stand in an error: what is long is cut.
+fn shorten(text: &str) -> String {
+    const LENGTH: usize = 64;
+    match text.char_indices().nth(LENGTH) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+    }
+}

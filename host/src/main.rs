@@ -1,0 +1,363 @@
+//! The program: stats events on the command line.
+
+use std::collections::HashSet;
+use std::io::{self, StdoutLock, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use eventout::{
+    Component, Context as _, Dialect, Error, Events, Limits, NotFound, Refused, Result, Source,
+    Spec,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Stats events of containers, computed by a WebAssembly component
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// Where the facts come from: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT]
+    /// [default: the runtime that knows the container]
+    #[arg(long, global = true, value_name = "SPEC")]
+    source: Option<Spec>,
+
+    /// The component that computes the events, instead of the built-in one
+    #[arg(long, global = true, value_name = "FILE")]
+    component: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print events of containers, as `runc events` does: one at once, then one per interval
+    Events(EventsArgs),
+    /// Print the containers that the source knows
+    List,
+    /// Print what the source reports of a container's sandbox, as lines of a scenario
+    Record {
+        /// The container
+        #[arg(value_name = "ID")]
+        container: String,
+        #[command(flatten)]
+        rhythm: Rhythm,
+    },
+}
+
+#[derive(Args)]
+struct EventsArgs {
+    /// The containers
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    containers: Vec<String>,
+
+    /// All containers of the source, including those that come and go
+    #[arg(long, conflicts_with = "containers")]
+    all: bool,
+
+    /// Whose format
+    #[arg(long, value_enum, default_value = "runsc")]
+    dialect: DialectArg,
+
+    /// Print gVisor's whole EventOut: the CPU time of each container too
+    #[arg(long, conflicts_with = "dialect")]
+    event_out: bool,
+
+    #[command(flatten)]
+    rhythm: Rhythm,
+}
+
+#[derive(Args, Clone, Copy)]
+struct Rhythm {
+    /// Print once and end
+    #[arg(long)]
+    stats: bool,
+
+    /// The time from one event to the next: 1m30s, 500ms, or plain seconds
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_interval)]
+    interval: Duration,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DialectArg {
+    Runsc,
+    Runc,
+}
+
+fn main() -> ExitCode {
+    // Ctrl-C ends the program at once, between two lines. Where the handler is refused, the signal
+    // itself does.
+    let _ = signal_hook::flag::register_conditional_shutdown(
+        signal_hook::consts::SIGINT,
+        130,
+        Arc::new(AtomicBool::new(true)),
+    );
+    let cli = Cli::parse();
+    let mut out = Output {
+        stdout: io::stdout().lock(),
+        closed: false,
+        failed: false,
+    };
+    if let Err(e) = run(&cli, &mut out) {
+        out.fail(&e);
+    }
+    ExitCode::from(u8::from(out.failed))
+}
+
+fn run(cli: &Cli, out: &mut Output) -> Result<()> {
+    let mut source = cli.source.as_ref().unwrap_or(&Spec::Auto).open()?;
+    match &cli.command {
+        Command::Events(args) => {
+            let component = match &cli.component {
+                Some(file) => Component::from_file(file, Limits::default())?,
+                None => Component::builtin(Limits::default())?,
+            };
+            let mut events = Events::new(&component, source);
+            let dialect = match (args.event_out, args.dialect) {
+                (true, _) => None,
+                (false, DialectArg::Runsc) => Some(Dialect::Runsc),
+                (false, DialectArg::Runc) => Some(Dialect::Runc),
+            };
+            let ids = (!args.all).then(|| args.containers.clone());
+            repeat(ids, args.rhythm, out, |ids| {
+                let mut now = events.now()?;
+                let ids = match ids {
+                    Some(ids) => ids.to_vec(),
+                    None => now
+                        .containers()?
+                        .into_iter()
+                        .map(|listed| listed.id)
+                        .collect(),
+                };
+                let line = |id: String| {
+                    let line = match dialect {
+                        Some(dialect) => now.stats_json(&id, dialect),
+                        None => now.event_json(&id),
+                    };
+                    (id, line)
+                };
+                Ok(ids.into_iter().map(line).collect())
+            })
+        }
+        Command::List => {
+            for listed in source.containers()? {
+                out.line(serde_json::to_string(&listed)?)?;
+            }
+            Ok(())
+        }
+        Command::Record { container, rhythm } => {
+            repeat(Some(vec![container.clone()]), *rhythm, out, |_| {
+                source.advance()?;
+                let line = record(&mut *source, container);
+                Ok(vec![(container.clone(), line)])
+            })
+        }
+    }
+}
+
+/// The sandbox of a container as a line of a scenario.
+fn record(source: &mut dyn Source, container: &str) -> Result<String> {
+    let line = source.snapshot(container).and_then(|snapshot| {
+        if snapshot
+            .containers
+            .iter()
+            .all(|known| known.id != container)
+        {
+            return Err(NotFound("there is no such container".to_owned()).into());
+        }
+        Ok(serde_json::to_string(&*snapshot)?)
+    });
+    line.with_context(|| format!("cannot record container {container:?}"))
+}
+
+/// Prints the lines that `read` makes of containers, at once and then per interval, until all of them
+/// have ended. A container that could not be read is asked again the next time. Without `ids`, `read`
+/// chooses the containers anew each time, and there is no end.
+fn repeat(
+    mut ids: Option<Vec<String>>,
+    rhythm: Rhythm,
+    out: &mut Output,
+    mut read: impl FnMut(Option<&[String]>) -> Result<Vec<(String, Result<String>)>>,
+) -> Result<()> {
+    let start = Instant::now();
+    let mut seen = HashSet::new();
+    loop {
+        match read(ids.as_deref()) {
+            Err(e) if rhythm.stats => return Err(e),
+            Err(e) => out.report(&e),
+            Ok(lines) => {
+                for (id, line) in lines {
+                    let e = match line {
+                        Ok(line) => {
+                            out.line(line)?;
+                            seen.insert(id);
+                            continue;
+                        }
+                        Err(e) => e,
+                    };
+                    let gone = e.is::<NotFound>();
+                    let over = gone || e.is::<Refused>();
+                    if gone && (ids.is_none() || seen.contains(&id)) {
+                        // What was there and is not any more has ended, as containers do.
+                    } else {
+                        out.report(&e);
+                        out.failed |= over || rhythm.stats;
+                    }
+                    if over && let Some(ids) = &mut ids {
+                        ids.retain(|other| *other != id);
+                    }
+                }
+            }
+        }
+        if rhythm.stats || out.closed || ids.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
+        if !out.wait(rhythm.rest(start.elapsed())) {
+            return Ok(());
+        }
+    }
+}
+
+impl Rhythm {
+    /// What is left of the interval that it is now, so that lines don't drift.
+    fn rest(self, elapsed: Duration) -> Duration {
+        let interval = self.interval.as_nanos();
+        let rest = interval - elapsed.as_nanos() % interval;
+        Duration::from_nanos(rest.try_into().unwrap_or(u64::MAX))
+    }
+}
+
+/// A duration as Go writes it (`1m30s`, `1.5h`, `500ms`), which is what runc takes, or a whole number
+/// of seconds, which is what runsc takes.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    let form = || "it is neither like 1m30s or 500ms nor a whole number of seconds".to_owned();
+    let range = || "it is too long".to_owned();
+    let positive = |ns: u64| match ns {
+        0 => Err("it must be greater than 0".to_owned()),
+        ns => Ok(Duration::from_nanos(ns)),
+    };
+    if text.starts_with('-') {
+        return Err("it must be greater than 0".to_owned());
+    }
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        let seconds = text.parse::<u64>().ok();
+        return positive(
+            seconds
+                .and_then(|s| s.checked_mul(1_000_000_000))
+                .ok_or_else(range)?,
+        );
+    }
+    let mut total = 0u64;
+    let mut rest = text;
+    loop {
+        let number = rest.len()
+            - rest
+                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+                .len();
+        let (number, behind) = rest.split_at(number);
+        let unit = behind
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit);
+        let (_, unit) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(form)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Err(form());
+        }
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| range())?
+        };
+        // Digits below a nanosecond count for nothing, so that no fraction is out of range.
+        let mut part = 0;
+        let mut scale = *unit;
+        for digit in fraction.bytes() {
+            scale /= 10;
+            part += u64::from(digit - b'0') * scale;
+        }
+        total = whole
+            .checked_mul(*unit)
+            .and_then(|ns| ns.checked_add(part)?.checked_add(total))
+            .ok_or_else(range)?;
+        if behind.is_empty() {
+            return positive(total);
+        }
+        rest = behind;
+    }
+}
+
+/// Where lines and errors go.
+struct Output {
+    stdout: StdoutLock<'static>,
+    /// Whether nobody reads standard output any more.
+    closed: bool,
+    /// Whether something went wrong that the exit code tells.
+    failed: bool,
+}
+
+impl Output {
+    /// Prints a line of data, whole and at once. That nobody reads it is no error.
+    fn line(&mut self, mut line: String) -> Result<()> {
+        line.push('\n');
+        let written = self.stdout.write_all(line.as_bytes());
+        match written.and_then(|()| self.stdout.flush()) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.closed = true,
+            Err(e) => return Err(Error::from(e).context("cannot write to standard output")),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// Prints an error.
+    fn report(&mut self, error: &Error) {
+        let mut text = format!("error: {error}\n");
+        let causes: Vec<_> = error.chain().skip(1).collect();
+        if !causes.is_empty() {
+            text.push_str("Caused by:\n");
+        }
+        for (at, cause) in causes.iter().enumerate() {
+            text.push_str(&format!("    {at}: {cause}\n"));
+        }
+        // There is nobody left to tell that this failed.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Prints an error that the exit code tells too.
+    fn fail(&mut self, error: &Error) {
+        self.report(error);
+        self.failed = true;
+    }
+
+    /// Waits, or until nobody reads standard output any more, and tells whether somebody does.
+    fn wait(&self, duration: Duration) -> bool {
+        let end = Instant::now().checked_add(duration);
+        loop {
+            let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if rest.is_some_and(|rest| rest.is_zero()) {
+                return true;
+            }
+            let timeout = rest.and_then(|rest| Timespec::try_from(rest).ok());
+            // Errors and hang-ups are told without being asked for.
+            let mut stdout = [PollFd::new(&self.stdout, PollFlags::empty())];
+            if poll(&mut stdout, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
+                return false;
+            }
+        }
+    }
+}

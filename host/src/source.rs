@@ -1,0 +1,229 @@
+//! Where the facts come from.
+
+mod cgroup;
+mod runtime;
+mod scenario;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, Stats};
+use runtime::Kind;
+
+/// Something that can tell about sandboxes and their containers.
+///
+/// [`Spec::open`] opens the ones that come with this library. One of your own needs two functions; the
+/// component does the accounting.
+pub trait Source: Send {
+    /// The containers that the source knows now.
+    ///
+    /// # Errors
+    ///
+    /// Where the source can't be read.
+    fn containers(&mut self) -> Result<Vec<Listed>>;
+
+    /// Begins the next instant. What is read from now on is no older, and readings of one sandbox may
+    /// be the same until the next instant begins.
+    ///
+    /// # Errors
+    ///
+    /// Where the source can't be read.
+    fn advance(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// One reading of the sandbox that `container` belongs to.
+    ///
+    /// # Errors
+    ///
+    /// Where the source can't be read; [`NotFound`] where there is no such container any more. A
+    /// snapshot without the container is as good, and says so in gVisor's words.
+    fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>>;
+}
+
+/// A container that a source knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The ID of the container.
+    pub id: String,
+    /// The ID of the root container of its sandbox: its own where it is alone.
+    pub sandbox: String,
+    /// The source, as `--source` takes it.
+    pub source: String,
+}
+
+/// One reading of one sandbox. In JSON, it is a line of a scenario file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// The ID of the root container.
+    pub root: String,
+    /// The memory in use by the whole sandbox, in bytes.
+    pub memory_bytes: u64,
+    /// The CPU time of the whole sandbox by the account of the host's cgroup, in nanoseconds. `None`
+    /// where there is no cgroup, or CPU time is not accounted there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_cpu_ns: Option<u64>,
+    /// The containers of the sandbox, the root container included, each once.
+    #[serde(deserialize_with = "scenario::distinct")]
+    pub containers: Vec<Container>,
+    /// Why the sandbox's memory could not be brought up to date, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_memory_error: Option<String>,
+}
+
+/// One container in a [`Snapshot`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// The ID of the container.
+    pub id: String,
+    /// Its live tasks (threads).
+    pub pids: u64,
+    /// Its CPU time, user and system, in nanoseconds. `None` where it has no live thread group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ns: Option<u64>,
+    /// What the host measures for this container alone. `None` where it can't.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "scenario::stats"
+    )]
+    pub stats: Option<Stats>,
+    /// Why the container could not be read, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// There is no such container, or it has ended. [`Error::downcast_ref`](crate::Error::downcast_ref)
+/// finds it in an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotFound(pub String);
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotFound {}
+
+/// What was asked for can't be had, now or at any instant. [`Error::downcast_ref`](crate::Error::downcast_ref)
+/// finds it in an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A source by name: what `--source` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// `scenario:FILE`: recorded or invented instants.
+    Scenario(PathBuf),
+    /// `demo`: a built-in scenario of a pod.
+    Demo,
+    /// `cgroup[:ROOT]`: each group below ROOT is a container.
+    Cgroup(Option<PathBuf>),
+    /// `runc[:ROOT]`: the containers in runc's state folder.
+    Runc(Option<PathBuf>),
+    /// `crun[:ROOT]`: the containers in crun's state folder.
+    Crun(Option<PathBuf>),
+    /// Whatever runtime knows the container, looked up in the usual state folders.
+    Auto,
+}
+
+impl FromStr for Spec {
+    type Err = String;
+
+    fn from_str(spec: &str) -> Result<Self, String> {
+        let (kind, place) = match spec.split_once(':') {
+            Some((kind, place)) => (kind, Some(PathBuf::from(place))),
+            None => (spec, None),
+        };
+        if place
+            .as_ref()
+            .is_some_and(|place| place.as_os_str().is_empty())
+        {
+            return Err("nothing stands behind the colon".to_owned());
+        }
+        match (kind, place) {
+            ("scenario", Some(file)) => Ok(Self::Scenario(file)),
+            ("scenario", None) => Err("a scenario needs a file: scenario:FILE".to_owned()),
+            ("demo", None) => Ok(Self::Demo),
+            ("cgroup", root) => Ok(Self::Cgroup(root)),
+            ("runc", root) => Ok(Self::Runc(root)),
+            ("crun", root) => Ok(Self::Crun(root)),
+            _ => Err(
+                "there are scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT] and crun[:ROOT]"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl Spec {
+    /// Opens the source.
+    ///
+    /// # Errors
+    ///
+    /// Where a scenario is not valid, or there is no cgroup filesystem where one is expected. A
+    /// runtime's state is only read when a container is asked for.
+    pub fn open(&self) -> Result<Box<dyn Source>> {
+        Ok(match self {
+            Self::Scenario(file) => Box::new(scenario::Scenario::open(file)?),
+            Self::Demo => Box::new(scenario::Scenario::demo()?),
+            Self::Cgroup(root) => Box::new(cgroup::Cgroups::open(root.as_deref())?),
+            Self::Runc(root) => Box::new(runtime::Runtimes::new(&[Kind::Runc], root.clone())),
+            Self::Crun(root) => Box::new(runtime::Runtimes::new(&[Kind::Crun], root.clone())),
+            Self::Auto => Box::new(runtime::Runtimes::new(&[Kind::Runc, Kind::Crun], None)),
+        })
+    }
+}
+
+/// Checks that `id` can name a folder and leads nowhere else: it comes from outside.
+fn check_folder_name(id: &str) -> Result<()> {
+    let why = if id.is_empty() {
+        "it is empty"
+    } else if id.len() > 255 {
+        "it is longer than 255 bytes"
+    } else if id == "." || id == ".." {
+        "it names a folder of its own accord"
+    } else if id.contains(['/', '\0']) {
+        "it has a slash or a NUL in it"
+    } else {
+        return Ok(());
+    };
+    Err(Refused(format!(
+        "no container of this source can have such an ID: {why}"
+    ))
+    .into())
+}
+
+/// The whole of a file of up to `limit` bytes.
+pub(crate) fn read(mut file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.by_ref().take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == limit && file.read(&mut [0])? > 0 {
+        return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The whole of a small text file that a kernel or a runtime wrote.
+fn read_text(path: &Path) -> io::Result<String> {
+    const LIMIT: u64 = 16 << 20;
+    let file = File::open(path)?;
+    String::from_utf8(read(file, LIMIT)?).map_err(|_| io::Error::other("it is not UTF-8"))
+}

@@ -1,0 +1,306 @@
+//! `runc[:ROOT]` and `crun[:ROOT]`: containers by the state that their runtime keeps of them.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use wasmtime::error::Context as _;
+use wasmtime::{bail, format_err};
+
+use super::cgroup::{Group, Mounts};
+use super::{Listed, NotFound, Snapshot, Source, check_folder_name, read_text};
+use crate::Result;
+
+/// A runtime with a format of state of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Runc,
+    Crun,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+        }
+    }
+
+    /// The file that holds the state, in the folder of a container.
+    fn state_file(self) -> &'static str {
+        match self {
+            Self::Runc => "state.json",
+            Self::Crun => "status",
+        }
+    }
+}
+
+/// A state folder of a runtime: it has a folder for each container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    kind: Kind,
+    root: PathBuf,
+}
+
+impl Place {
+    /// What `--source` calls it.
+    fn name(&self) -> String {
+        format!("{}:{}", self.kind.name(), self.root.display())
+    }
+
+    fn state_file(&self, id: &str) -> PathBuf {
+        self.root.join(id).join(self.kind.state_file())
+    }
+}
+
+/// The containers in the state folders of runtimes.
+pub(super) struct Runtimes {
+    kinds: Vec<Kind>,
+    /// The only state folder to look at; the usual ones where it is `None`.
+    root: Option<PathBuf>,
+}
+
+impl Runtimes {
+    pub(super) fn new(kinds: &[Kind], root: Option<PathBuf>) -> Self {
+        Self {
+            kinds: kinds.to_vec(),
+            root,
+        }
+    }
+
+    /// The state folders to look at, whether they exist or not.
+    fn places(&self) -> Vec<Place> {
+        let roots = |kind: Kind| match &self.root {
+            Some(root) => vec![root.clone()],
+            None => usual_roots(kind),
+        };
+        self.kinds
+            .iter()
+            .flat_map(|&kind| {
+                roots(kind)
+                    .into_iter()
+                    .map(move |root| Place { kind, root })
+            })
+            .collect()
+    }
+
+    /// Where the container's state is, and the state.
+    fn find(&self, id: &str) -> Result<(Place, String)> {
+        let places = self.places();
+        let mut found: Vec<(Place, String)> = Vec::new();
+        let mut unreadable = None;
+        for place in &places {
+            let path = place.state_file(id);
+            match read_text(&path) {
+                Ok(text) => found.push((place.clone(), text)),
+                Err(e) if is_absent(&e) => {}
+                Err(e) => {
+                    unreadable = Some(format_err!("{e}").context(path.display().to_string()));
+                }
+            }
+        }
+        let Some(first) = found.pop() else {
+            return Err(unreadable.unwrap_or_else(|| {
+                let files: Vec<_> = places
+                    .iter()
+                    .map(|place| place.state_file(id).display().to_string())
+                    .collect();
+                NotFound(format!("there is no {}", files.join(", no "))).into()
+            }));
+        };
+        if !found.is_empty() {
+            found.push(first);
+            let names: Vec<_> = found.iter().map(|(place, _)| place.name()).collect();
+            bail!(
+                "more than one runtime knows it, choose one: --source {}",
+                names.join(" or ")
+            );
+        }
+        Ok(first)
+    }
+}
+
+/// Whether there is nothing of that name.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Where a runtime keeps its state when it is called by hand, by Docker, or by containerd.
+fn usual_roots(kind: Kind) -> Vec<PathBuf> {
+    let mut roots = vec![Path::new("/run").join(kind.name())];
+    if let Some(run) = env::var_os("XDG_RUNTIME_DIR") {
+        roots.push(Path::new(&run).join(kind.name()));
+    }
+    // Managers put whatever runtime they use there: the kind of the state tells which.
+    roots.push("/run/docker/runtime-runc/moby".into());
+    // A folder for each of containerd's namespaces, such as k8s.io. Where it can't be read, there is
+    // no containerd, or it is not for us.
+    let mut namespaces: Vec<_> = fs::read_dir("/run/containerd/runc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    namespaces.sort();
+    roots.extend(namespaces);
+    roots
+}
+
+impl Source for Runtimes {
+    fn containers(&mut self) -> Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for place in self.places() {
+            let entries = match fs::read_dir(&place.root) {
+                Ok(entries) => entries,
+                Err(e) if self.root.is_none() && is_absent(&e) => continue,
+                Err(e) => return Err(e).with_context(|| format!("cannot list {}", place.name())),
+            };
+            let mut ids: Vec<_> = entries
+                .flatten()
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .filter(|id| place.state_file(id).exists())
+                .collect();
+            ids.sort();
+            listed.extend(ids.into_iter().map(|id| Listed {
+                sandbox: id.clone(),
+                id,
+                source: place.name(),
+            }));
+        }
+        Ok(listed)
+    }
+
+    fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
+        check_folder_name(container)?;
+        let (place, text) = self.find(container)?;
+        let state = match place.kind {
+            Kind::Runc => runc_state(&text),
+            Kind::Crun => crun_state(&text),
+        };
+        let state = state.with_context(|| place.state_file(container).display().to_string())?;
+        if !state.is_running()? {
+            return Err(NotFound("it is not running".to_owned()).into());
+        }
+        let group = state.group()?;
+        if !group.exists() {
+            return Err(NotFound("its cgroup has gone".to_owned()).into());
+        }
+        group.snapshot(container)
+    }
+}
+
+/// What is of use here in the state that a runtime keeps.
+#[derive(Debug, PartialEq)]
+struct State {
+    /// The process ID of the container's first process, on the host. 0 where it has ended.
+    pid: u32,
+    /// When that process started, as in /proc/PID/stat. `None` where the runtime doesn't say.
+    started: Option<u64>,
+    cgroups: Folders,
+}
+
+/// Where a container's cgroup is.
+#[derive(Debug, PartialEq)]
+enum Folders {
+    /// By controller. The v2 hierarchy has the empty name.
+    ByController(HashMap<String, PathBuf>),
+    /// A path that is the same in all hierarchies.
+    Path(PathBuf),
+}
+
+/// runc's state.json (libcontainer `State`).
+fn runc_state(text: &str) -> Result<State> {
+    #[derive(Deserialize)]
+    struct Json {
+        init_process_pid: u32,
+        init_process_start: Option<u64>,
+        cgroup_paths: Option<HashMap<String, PathBuf>>,
+    }
+    let json: Json = serde_json::from_str(text).context("not a state of runc")?;
+    Ok(State {
+        pid: json.init_process_pid,
+        started: json.init_process_start,
+        cgroups: Folders::ByController(json.cgroup_paths.unwrap_or_default()),
+    })
+}
+
+/// crun's status (`libcrun_container_status_t`).
+fn crun_state(text: &str) -> Result<State> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Json {
+        pid: u32,
+        process_start_time: Option<u64>,
+        cgroup_path: Option<PathBuf>,
+    }
+    let json: Json = serde_json::from_str(text).context("not a status of crun")?;
+    Ok(State {
+        pid: json.pid,
+        started: json.process_start_time,
+        cgroups: Folders::Path(json.cgroup_path.unwrap_or_default()),
+    })
+}
+
+impl State {
+    /// Whether the container's first process is there and has not ended, as the runtimes find it out:
+    /// a process of the same ID that started at another time is another one.
+    fn is_running(&self) -> Result<bool> {
+        if self.pid == 0 {
+            return Ok(false);
+        }
+        let path = format!("/proc/{}/stat", self.pid);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            // A process can end between the opening and the reading of its file.
+            Err(e) if is_absent(&e) || e.raw_os_error() == Some(ESRCH) => return Ok(false),
+            Err(e) => return Err(e).context(path),
+        };
+        let Some((state, started)) = process(&text) else {
+            bail!("{path} is not the state of a process");
+        };
+        Ok(!matches!(state, b'Z' | b'X') && self.started.is_none_or(|at| at == started))
+    }
+
+    fn group(&self) -> Result<Group> {
+        let group = match &self.cgroups {
+            Folders::ByController(folders) => {
+                let folder = |controller: &str| {
+                    folders
+                        .get(controller)
+                        .filter(|folder| folder.is_dir())
+                        .cloned()
+                };
+                Group {
+                    pids: folder("pids"),
+                    memory: folder("memory"),
+                    cpuacct: folder("cpuacct"),
+                    unified: folder(""),
+                }
+            }
+            Folders::Path(path) if path.as_os_str().is_empty() => Group::default(),
+            Folders::Path(path) => Mounts::of_this_process()?.group(&Path::new("/").join(path))?,
+        };
+        Ok(group)
+    }
+}
+
+/// "No such process", which has no kind of its own in `std`.
+const ESRCH: i32 = 3;
+
+/// The state and the start time (in ticks since boot) in a /proc/PID/stat. The name of the program,
+/// in parentheses, can be anything.
+fn process(stat: &[u8]) -> Option<(u8, u64)> {
+    let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = str::from_utf8(stat.get(behind_name + 1..)?).ok()?;
+    let mut fields = fields.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    // The state is the third field, the start time the 22nd.
+    Some((state, fields.nth(18)?.parse().ok()?))
+}

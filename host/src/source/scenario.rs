@@ -1,0 +1,286 @@
+//! `scenario:FILE` and `demo`: recorded or invented instants, a JSON object a line.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use wasmtime::error::Context as _;
+use wasmtime::{bail, format_err};
+
+use super::{Container, Listed, Snapshot, Source};
+use crate::Result;
+
+/// The largest scenario file, in bytes: it is held in memory.
+const LIMIT: u64 = 256 << 20;
+
+/// Instants, one after the other; the last one stays.
+pub(super) struct Scenario {
+    /// What `--source` calls it.
+    name: String,
+    instants: Vec<Arc<Snapshot>>,
+    /// The instant that it is now. `None` before the first.
+    now: Option<usize>,
+}
+
+impl Scenario {
+    pub(super) fn open(file: &Path) -> Result<Self> {
+        let name = file.display().to_string();
+        let text = File::open(file)
+            .and_then(|file| super::read(file, LIMIT))
+            .with_context(|| format!("cannot read scenario {name}"))?;
+        Self::parse(&name, &text, format!("scenario:{name}"))
+    }
+
+    pub(super) fn demo() -> Result<Self> {
+        let text = include_bytes!("demo.jsonl");
+        Self::parse("demo", text, "demo".to_owned())
+    }
+
+    fn parse(file: &str, text: &[u8], name: String) -> Result<Self> {
+        let mut instants = Vec::new();
+        for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let instant = parse_instant(line).map_err(|(column, why)| match column {
+                Some(column) => format_err!("{file}:{number}:{column}: {why}"),
+                None => format_err!("{file}:{number}: {why}"),
+            });
+            instants.push(Arc::new(instant.context("not a valid scenario")?));
+        }
+        if instants.is_empty() {
+            bail!("not a valid scenario: {file} has no instant in it");
+        }
+        Ok(Self {
+            name,
+            instants,
+            now: None,
+        })
+    }
+
+    fn now(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.instants[self.now.unwrap_or(0)])
+    }
+}
+
+/// One line. An error is where, as a column counted from 1, and why.
+fn parse_instant(line: &[u8]) -> Result<Snapshot, (Option<usize>, String)> {
+    let instant: Snapshot = serde_json::from_slice(line).map_err(|e| {
+        let position = format!(" at line {} column {}", e.line(), e.column());
+        let why = e.to_string();
+        let why = why.strip_suffix(&position).unwrap_or(&why);
+        (Some(e.column()), why.to_owned())
+    })?;
+    let root = &instant.root;
+    if !instant.containers.is_empty() && instant.containers.iter().all(|c| c.id != *root) {
+        let root = crate::shorten(root);
+        return Err((
+            None,
+            format!("root container {root} is not among the containers"),
+        ));
+    }
+    Ok(instant)
+}
+
+/// Containers, none of which has the ID of another.
+pub(super) fn distinct<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Container>, D::Error> {
+    struct Containers;
+
+    impl<'de> Visitor<'de> for Containers {
+        type Value = Vec<Container>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of containers")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut containers: Vec<Container> = Vec::new();
+            let mut ids = HashSet::new();
+            while let Some(container) = list.next_element::<Container>()? {
+                if !ids.insert(container.id.clone()) {
+                    let id = crate::shorten(&container.id);
+                    return Err(A::Error::custom(format_args!(
+                        "duplicate container ID {id}"
+                    )));
+                }
+                containers.push(container);
+            }
+            Ok(containers)
+        }
+    }
+
+    from.deserialize_seq(Containers)
+}
+
+impl Source for Scenario {
+    fn containers(&mut self) -> Result<Vec<Listed>> {
+        let now = self.now();
+        Ok(now
+            .containers
+            .iter()
+            .map(|container| Listed {
+                id: container.id.clone(),
+                sandbox: now.root.clone(),
+                source: self.name.clone(),
+            })
+            .collect())
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.now = Some(match self.now {
+            None => 0,
+            Some(now) => (now + 1).min(self.instants.len() - 1),
+        });
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _container: &str) -> Result<Arc<Snapshot>> {
+        Ok(self.now())
+    }
+}
+
+/// `Stats` in JSON, with runc's names. A figure that is absent is not known.
+pub(super) mod stats {
+    use std::fmt;
+
+    use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+    use serde::ser::{Serialize, SerializeMap, Serializer};
+
+    use crate::types::{Cpu, CpuUsage, Memory, MemoryEntry, Pids, Stats};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(remote = "Stats", deny_unknown_fields)]
+    struct StatsJson {
+        #[serde(default, with = "CpuJson")]
+        cpu: Cpu,
+        #[serde(default, with = "MemoryJson")]
+        memory: Memory,
+        #[serde(default, with = "PidsJson")]
+        pids: Pids,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(remote = "Cpu", deny_unknown_fields)]
+    struct CpuJson {
+        #[serde(default, with = "CpuUsageJson")]
+        usage: CpuUsage,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(remote = "CpuUsage", deny_unknown_fields)]
+    struct CpuUsageJson {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kernel: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        percpu: Vec<u64>,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(remote = "Memory", deny_unknown_fields)]
+    struct MemoryJson {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cache: Option<u64>,
+        #[serde(default, with = "MemoryEntryJson")]
+        usage: MemoryEntry,
+        #[serde(default, with = "MemoryEntryJson")]
+        swap: MemoryEntry,
+        #[serde(default, with = "MemoryEntryJson")]
+        kernel: MemoryEntry,
+        #[serde(default, rename = "kernelTCP", with = "MemoryEntryJson")]
+        kernel_tcp: MemoryEntry,
+        #[serde(
+            default,
+            skip_serializing_if = "Vec::is_empty",
+            serialize_with = "write_map",
+            deserialize_with = "read_map"
+        )]
+        raw: Vec<(String, u64)>,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(remote = "MemoryEntry", deny_unknown_fields)]
+    struct MemoryEntryJson {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failcnt: Option<u64>,
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(remote = "Pids", deny_unknown_fields)]
+    struct PidsJson {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        current: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    }
+
+    fn write_map<S: Serializer>(map: &[(String, u64)], to: S) -> Result<S::Ok, S::Error> {
+        let mut out = to.serialize_map(Some(map.len()))?;
+        for (key, value) in map {
+            out.serialize_entry(key, value)?;
+        }
+        out.end()
+    }
+
+    fn read_map<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, u64)>, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vec<(String, u64)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of numbers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+
+        from.deserialize_map(Entries)
+    }
+
+    /// Lets an `Option` hold what `StatsJson` describes.
+    struct Json<T>(T);
+
+    impl Serialize for Json<&Stats> {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            StatsJson::serialize(self.0, to)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Json<Stats> {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            StatsJson::deserialize(from).map(Self)
+        }
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        stats: &Option<Stats>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        stats.as_ref().map(Json).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Stats>, D::Error> {
+        Ok(Option::<Json<Stats>>::deserialize(from)?.map(|json| json.0))
+    }
+}
