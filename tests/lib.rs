@@ -1,11 +1,107 @@
-//! What the tests share: where things are, and goldens.
+//! What the tests share: the program, goldens, and tools that may be missing.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("the tests are in the workspace").to_owned()
+}
+
+/// The program, built as it is now with the profile of the tests.
+///
+/// # Panics
+///
+/// Where it can't be built.
+pub fn program() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--locked", "--package", "eventout"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let status = build.current_dir(root()).status().expect("cargo runs");
+        assert!(status.success(), "can't build the program");
+        // This test is TARGET/PROFILE/deps/NAME.
+        let test = env::current_exe().expect("it runs");
+        let profile = test.ancestors().nth(2).expect("it is in a target folder");
+        profile.join("eventout")
+    });
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What the program does with these arguments. It is killed where it takes longer than a minute.
+///
+/// # Panics
+///
+/// Where it doesn't run.
+pub fn eventout<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "60"]).arg(program().get_program()).args(args);
+    command.stdin(Stdio::null()).output().expect("the program runs")
+}
+
+/// What the program printed.
+///
+/// # Panics
+///
+/// Where it failed, or said anything on standard error.
+#[track_caller]
+pub fn printed(output: &Output) -> &str {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", output.status);
+    str::from_utf8(&output.stdout).expect("it prints UTF-8")
+}
+
+/// An empty folder of that name, which no other test has.
+///
+/// # Panics
+///
+/// Where there can't be one.
+pub fn scratch(name: &str) -> PathBuf {
+    let folder = env::temp_dir().join(format!("eventout-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    folder
+}
+
+/// Whether a test that needs something can go on. Where it can't, this says why; and in CI, where
+/// `tests/run` has installed all there is to install, it panics.
+///
+/// # Panics
+///
+/// With `CI=true` in the environment, where `missing` is not empty.
+pub fn can_run(missing: &str) -> bool {
+    if missing.is_empty() {
+        return true;
+    }
+    let ci = env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!ci, "this can't run in CI: {missing}");
+    // Past the capture of the test runner.
+    let _ = fs::write("/dev/stderr", format!("NOT RUN: {missing}\n"));
+    false
+}
+
+/// Waits until `done` says so.
+///
+/// # Panics
+///
+/// After `seconds`.
+#[track_caller]
+pub fn wait_until(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while !done() {
+        assert!(Instant::now() < end, "waited {seconds} s until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Compares `actual` with the file `golden`, byte for byte. With `BLESS=1` in the environment it

@@ -200,6 +200,10 @@ fn repeat(
                     };
                     let gone = e.is::<NotFound>();
                     let over = gone || e.is::<Refused>();
+                    if e.is::<Refused>() && ids.is_none() {
+                        // It is not the container that is refused.
+                        return Err(e);
+                    }
                     if gone && (ids.is_none() || seen.contains(&id)) {
                         // What was there and is not any more has ended, as containers do.
                     } else {

@@ -7,10 +7,12 @@ mod scenario;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, Stats};
@@ -224,6 +226,11 @@ pub(crate) fn read(mut file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 /// The whole of a small text file that a kernel or a runtime wrote.
 fn read_text(path: &Path) -> io::Result<String> {
     const LIMIT: u64 = 16 << 20;
-    let file = File::open(path)?;
+    // In a folder of the user's making it could be a pipe that nobody writes to.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     String::from_utf8(read(file, LIMIT)?).map_err(|_| io::Error::other("it is not UTF-8"))
 }

@@ -1,0 +1,433 @@
+//! The program's manners: streams, signals, pipes, exit codes, and what it says of bad input.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tests::{eventout, printed, program, root, scratch, wait_until};
+
+/// Starts the program with its output to be read.
+fn start(args: &[&str]) -> Child {
+    let mut command = program();
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the program runs")
+}
+
+/// Sends a signal.
+fn kill(signal: &str, child: &Child) {
+    let command = format!("kill -{signal} {}", child.id());
+    let status = Command::new("sh").args(["-c", &command]).status();
+    assert!(status.expect("sh runs").success());
+}
+
+/// A scenario in a file, as `--source` takes it.
+fn scenario(name: &str, text: impl AsRef<[u8]>) -> (PathBuf, String) {
+    let file = scratch(name).join("scenario.jsonl");
+    fs::write(&file, text).expect("it can be written");
+    let spec = format!("scenario:{}", file.display());
+    (file, spec)
+}
+
+/// A v2 group with a container in it, in an ordinary folder.
+fn cgroup(name: &str) -> (PathBuf, String) {
+    let folder = scratch(name);
+    fs::write(folder.join("cgroup.controllers"), "cpu memory pids\n").expect("a file");
+    let group = folder.join("web");
+    fs::create_dir(&group).expect("a folder");
+    for (file, text) in [
+        ("cpu.stat", "usage_usec 3000\nuser_usec 2000\nsystem_usec 1000\nnr_periods 0\n"),
+        ("memory.current", "4096\n"),
+        ("memory.max", "max\n"),
+        ("memory.stat", "anon 4096\nfile 0\n"),
+        ("pids.current", "2\n"),
+        ("pids.max", "max\n"),
+    ] {
+        fs::write(group.join(file), text).expect("a file");
+    }
+    let spec = format!("cgroup:{}", folder.display());
+    (group, spec)
+}
+
+/// Runs the program, which must fail with one clear error and print nothing else.
+#[track_caller]
+fn fails(args: &[&str], code: i32, says: &[&str]) {
+    let begun = Instant::now();
+    let output = eventout(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{args:?} printed {:?}", output.stdout);
+    assert!(stderr.starts_with("error: "), "{args:?}: {stderr}");
+    assert_eq!(stderr.matches("error: ").count(), 1, "{args:?}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    assert!(stderr.len() < 2000, "{args:?}: {stderr}");
+    for text in says {
+        assert!(stderr.contains(text), "{args:?}: no {text:?} in {stderr}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{args:?}");
+}
+
+#[test]
+fn the_demo_needs_nothing() {
+    let output = eventout(["--source", "demo", "events", "--stats", "web"]);
+    let line = printed(&output);
+    assert!(line.starts_with(r#"{"type":"stats","id":"web","data":{"#), "{line}");
+    assert_eq!(line.lines().count(), 1);
+    assert!(line.ends_with("}\n"));
+}
+
+#[test]
+fn list_names_each_container_with_its_sandbox_and_source() {
+    let output = eventout(["--source", "demo", "list"]);
+    assert_eq!(
+        printed(&output),
+        r#"{"id":"pause","sandbox":"pause","source":"demo"}
+{"id":"web","sandbox":"pause","source":"demo"}
+{"id":"db","sandbox":"pause","source":"demo"}
+"#
+    );
+}
+
+#[test]
+fn what_is_recorded_plays_back_the_same() {
+    let recording = eventout(["--source", "demo", "record", "db", "--stats"]);
+    let demo = fs::read_to_string(root().join("host/src/source/demo.jsonl")).expect("UTF-8");
+    assert_eq!(Some(printed(&recording).trim_end()), demo.lines().next());
+
+    let (_, live) = cgroup("record");
+    let recording = eventout(["--source", &live, "record", "web", "--stats"]);
+    let (_, replay) = scenario("replay", printed(&recording));
+    let original = eventout(["--source", &live, "events", "--stats", "web"]);
+    let again = eventout(["--source", &replay, "events", "--stats", "web"]);
+    assert_eq!(printed(&original), printed(&again));
+    let again = eventout(["--source", &replay, "record", "web", "--stats"]);
+    assert_eq!(printed(&recording), printed(&again));
+}
+
+#[test]
+fn a_stream_has_a_line_per_instant_and_ends_when_the_containers_do() {
+    let both = r#"{"root":"a","memory_bytes":8,"containers":[{"id":"a","pids":1},{"id":"b","pids":2}]}"#;
+    let one = r#"{"root":"a","memory_bytes":8,"containers":[{"id":"a","pids":3}]}"#;
+    let none = r#"{"root":"a","memory_bytes":0,"containers":[]}"#;
+    let (_, spec) = scenario("stream", format!("{both}\n{one}\n\n{none}"));
+    let output = eventout(["--source", &spec, "events", "a", "b", "--interval", "10ms"]);
+    let ids: Vec<_> = printed(&output)
+        .lines()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+            (event["id"].to_string(), event["data"]["pids"]["current"].clone())
+        })
+        .collect();
+    let line = |id: &str, pids: u64| (format!("{id:?}"), pids.into());
+    assert_eq!(ids, [line("a", 1), line("b", 2), line("a", 3)]);
+}
+
+#[test]
+fn a_failed_sample_ends_neither_the_stream_nor_its_success() {
+    let good = r#"{"root":"a","memory_bytes":8,"containers":[{"id":"a","pids":1}]}"#;
+    let bad = r#"{"root":"a","memory_bytes":8,"containers":[{"id":"a","pids":1,"error":"it is frozen"}]}"#;
+    let none = r#"{"root":"a","memory_bytes":0,"containers":[]}"#;
+    let (_, spec) = scenario("failed-sample", [bad, good, bad, good, none].join("\n"));
+    let output = eventout(["--source", &spec, "events", "a", "--interval", "10ms"]);
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(stdout.lines().count(), 2, "{stdout}");
+    assert_eq!(stderr.matches("it is frozen").count(), 2, "{stderr}");
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+}
+
+#[test]
+fn a_stream_keeps_its_interval() {
+    let begun = Instant::now();
+    let mut child = start(&["--source", "demo", "events", "web", "--interval", "50ms"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    assert!(lines.by_ref().take(11).all(|line| line.is_ok()));
+    let took = begun.elapsed();
+    kill("KILL", &child);
+    child.wait().expect("it ends");
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn interrupting_gives_130() {
+    let mut child = start(&["--source", "demo", "events", "web", "--interval", "1h"]);
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    stdout.read_line(&mut line).expect("it prints");
+    assert!(line.ends_with("}\n"), "the first line comes at once: {line}");
+    kill("INT", &child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("UTF-8");
+    assert_eq!(rest, "");
+}
+
+#[test]
+fn a_closed_pipe_is_not_an_error_and_ends_the_stream_at_once() {
+    let begun = Instant::now();
+    let mut child = start(&["--source", "demo", "events", "web", "--interval", "1h"]);
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    stdout.read_line(&mut line).expect("it prints");
+    drop(stdout);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(begun.elapsed() < Duration::from_secs(60), "it didn't wait for the next line");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = program();
+    let output = command
+        .args(["--source", "demo", "events", "--stats", "web"])
+        .stdout(full)
+        .output()
+        .expect("the program runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: cannot write to standard output\n"), "{stderr}");
+}
+
+#[test]
+fn intervals_are_gos_durations_or_seconds() {
+    for bad in ["0", "0s", "-1s", "", "s", "1", "5x", "1m 30s", "1.2.3s", ".s", "99999999999999h"] {
+        let interval = format!("--interval={bad}");
+        if bad != "1" {
+            // As in runc, it is checked with --stats too.
+            fails(
+                &["--source", "demo", "events", "--stats", "web", &interval],
+                2,
+                &["--interval <DURATION>"],
+            );
+        }
+    }
+    for good in ["1", "1m30s", "1.5h", "500ms", "1h2m3s4ms5us6µs7ns", ".5s", "3000000h"] {
+        let interval = format!("--interval={good}");
+        let output = eventout(["--source", "demo", "events", "--stats", "web", &interval]);
+        printed(&output);
+    }
+}
+
+#[test]
+fn a_container_that_is_not_there_is_an_error() {
+    let says = ["cannot get stats of container \"no\"", "container \"no\" not found"];
+    fails(&["--source", "demo", "events", "--stats", "no"], 1, &says);
+    fails(&["--source", "demo", "events", "no", "--interval", "1h"], 1, &says);
+    fails(&["--source", "demo", "record", "no"], 1, &["cannot record container \"no\""]);
+    let (_, spec) = cgroup("not-there");
+    fails(&["--source", &spec, "events", "--stats", "no"], 1, &[&spec, "no such child group"]);
+    for kind in ["runc", "crun"] {
+        let spec = format!("{kind}:/nonexistent");
+        fails(&["--source", &spec, "events", "--stats", "no"], 1, &["no /nonexistent/no/sta"]);
+        fails(&["--source", &spec, "list"], 1, &[&format!("cannot list {spec}")]);
+    }
+    // Without a source, it says where it looked.
+    let says = ["/run/runc/eventout-no/state.json", "/run/crun/eventout-no/status"];
+    fails(&["events", "--stats", "eventout-no"], 1, &says);
+}
+
+#[test]
+fn one_container_that_is_not_there_spoils_only_the_exit_code() {
+    let output = eventout(["--source", "demo", "events", "--stats", "web", "no", "db"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+#[test]
+fn ids_lead_nowhere_else() {
+    let (group, spec) = cgroup("traversal");
+    let outside = group.parent().expect("it has one").with_extension("outside");
+    fs::create_dir_all(&outside).expect("a folder");
+    let long = "x".repeat(256);
+    let very_long = "x".repeat(100_000);
+    for source in [spec.as_str(), "runc:/tmp", "crun:/tmp"] {
+        for id in ["../x", "..", ".", "/", "/etc", "a/b", "", "web/", &long] {
+            let says = ["no container of this source can have such an ID"];
+            fails(&["--source", source, "events", "--stats", "--", id], 1, &says);
+            // It will never be one, so the stream doesn't go on.
+            fails(&["--source", source, "events", "--interval=1h", "--", id], 1, &says);
+        }
+        fails(&["--source", source, "events", "--stats", &very_long], 1, &["100000 bytes"]);
+    }
+}
+
+#[test]
+fn control_files_may_hold_anything() {
+    let (group, spec) = cgroup("nonsense");
+    let args = ["--source", &spec, "events", "--stats", "web"];
+    let good = eventout(args);
+    printed(&good);
+    let file = |name: &str| group.join(name);
+    for (name, text, says) in [
+        ("memory.current", &b"lots\n"[..], "\"lots\" is not a figure"),
+        ("memory.current", b"", "is not a figure"),
+        ("memory.current", b"18446744073709551616", "is not a figure"),
+        ("memory.current", b"1\xff", "it is not UTF-8"),
+        ("memory.max", b"min\n", "\"min\" is not a figure"),
+        ("memory.stat", b"anon 1\nfile\n", "line 2"),
+        ("memory.stat", b"anon 1\nfile x\n", "line 2"),
+        ("pids.current", b"1 2\n", "is not a figure"),
+        ("cpu.stat", b"usage_usec 18446744073709551615\n", "is out of range"),
+    ] {
+        let path = file(name);
+        let before = fs::read(&path).expect("it was there");
+        fs::write(&path, text).expect("it can be written");
+        fails(&args, 1, &["container \"web\"", &path.display().to_string(), says]);
+        fs::write(&path, before).expect("it can be written");
+    }
+    // Neither is a folder or a pipe a control file.
+    let path = file("memory.current");
+    fs::remove_file(&path).expect("it goes");
+    fails(&args, 1, &["cannot read memory and pids"]);
+    fs::create_dir(&path).expect("a folder");
+    fails(&args, 1, &[&path.display().to_string(), "it is not a regular file"]);
+    fs::remove_dir(&path).expect("it goes");
+    let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    fails(&args, 1, &[&path.display().to_string(), "it is not a regular file"]);
+    fs::remove_file(&path).expect("it goes");
+    // What the kernel shows as negative for a moment is 0, as in runc.
+    fs::write(&path, "-4096\n").expect("it can be written");
+    printed(&eventout(args));
+}
+
+#[test]
+fn a_group_that_vanishes_ends_its_stream() {
+    let (group, spec) = cgroup("vanishing");
+    let mut child = start(&["--source", &spec, "events", "web", "--interval", "20ms"]);
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("it prints");
+    // As the kernel removes one: all at once.
+    fs::rename(&group, group.with_extension("gone")).expect("it can be renamed");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn all_follows_containers_that_come_and_go() {
+    let (group, spec) = cgroup("all");
+    let mut child = start(&["--source", &spec, "events", "--all", "--interval", "20ms"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut wait_for = |id: &str| {
+        let id = format!("\"id\":\"{id}\"");
+        wait_until(&id, 60, || lines.next().is_some_and(|line| line.expect("UTF-8").contains(&id)));
+    };
+    wait_for("web");
+    let other = group.with_file_name("other");
+    let copied = Command::new("cp").arg("-r").args([&group, &other]).status();
+    assert!(copied.expect("cp runs").success());
+    wait_for("other");
+    fs::rename(&group, group.with_file_name("third")).expect("it can be renamed");
+    wait_for("third");
+    kill("INT", &child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+}
+
+#[test]
+fn a_scenario_that_is_not_valid_is_an_error_with_its_place() {
+    let good = r#"{"root":"a","memory_bytes":1,"containers":[{"id":"a","pids":1}]}"#;
+    for (name, text, place, why) in [
+        ("empty", "", ":", "has no instant in it"),
+        ("blank", "\n \n", ":", "has no instant in it"),
+        ("truncated", &good[..40], ":1:40", "EOF while parsing"),
+        ("second-line", &format!("{good}\n{{\"root\":1}}"), ":2:9", "expected a string"),
+        ("not-json", "hello", ":1:1", "expected value"),
+        ("list", "[]", ":1:", "expected"),
+        ("unknown-key", &good.replace("memory_bytes", "memory"), ":1:20", "unknown field `memory`"),
+        ("unknown-key-below", &good.replace("pids", "tasks"), ":1:", "unknown field `tasks`"),
+        (
+            "unknown-figure",
+            &good.replace(r#""pids":1"#, r#""pids":1,"stats":{"cpu":{"usage":{"sum":1}}}"#),
+            ":1:",
+            "unknown field `sum`",
+        ),
+        (
+            "duplicate-id",
+            &good.replace("}]", r#"},{"id":"a","pids":2}]"#),
+            ":1:85",
+            "duplicate container ID \"a\"",
+        ),
+        ("duplicate-key", &good.replace("{\"root\"", "{\"root\":\"a\",\"root\""), ":1:", "duplicate"),
+        ("negative", &good.replace("\"pids\":1", "\"pids\":-1"), ":1:", "invalid value: integer `-1`"),
+        ("fraction", &good.replace("\"pids\":1", "\"pids\":1.5"), ":1:", "floating point"),
+        (
+            "too-large",
+            &good.replace("\"pids\":1", "\"pids\":18446744073709551616"),
+            ":1:",
+            "expected u64",
+        ),
+        ("no-such-root", &good.replace("\"root\":\"a\"", "\"root\":\"b\""), ":1:", "\"b\" is not among"),
+        ("deep", &"[".repeat(100_000), ":1:", "expected"),
+    ] {
+        let (file, spec) = scenario(name, text);
+        let place = format!("{}{place}", file.display());
+        let place = if name == "empty" || name == "blank" { file.display().to_string() } else { place };
+        fails(&["--source", &spec, "events", "--stats", "a"], 1, &[&place, why]);
+    }
+    fails(&["--source", "scenario:/nonexistent", "list"], 1, &["/nonexistent", "No such file"]);
+    fails(&["--source", "scenario:/", "list"], 1, &["Is a directory"]);
+    fails(&["--source", "scenario:/dev/zero", "list"], 1, &["/dev/zero", "larger than"]);
+    let (_, binary) = scenario("binary", [0xff, 0xfe, b'\n', 0]);
+    fails(&["--source", &binary, "list"], 1, &[":1:1"]);
+}
+
+#[test]
+fn a_source_that_there_is_not_is_a_usage_error() {
+    for spec in ["", "bla", "demo:x", "scenario", "scenario:", "runc:", "cgroup:", ":x", "gvisor"] {
+        fails(&["--source", spec, "list"], 2, &["--source <SPEC>"]);
+    }
+    fails(&["--source", "cgroup:/nonexistent", "list"], 1, &["cannot open cgroup:/nonexistent"]);
+    fails(&["--source", "cgroup:/etc", "list"], 1, &["neither in a cgroup filesystem nor"]);
+    fails(&["--source", "cgroup:/etc/passwd", "list"], 1, &["it is not a folder"]);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for args in [&["events"][..], &[], &["bla"], &["events", "--bla", "x"], &["record"]] {
+        let output = eventout(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn the_dialect_runc_says_that_it_is_not_there() {
+    let says = ["container \"web\"", "the dialect runc is not there yet"];
+    fails(&["--source", "demo", "events", "--stats", "--dialect", "runc", "web"], 1, &says);
+    fails(&["--source", "demo", "events", "--interval=1h", "--dialect=runc", "web"], 1, &says);
+    fails(&["--source", "demo", "events", "--interval=1h", "--dialect=runc", "--all"], 1, &[says[1]]);
+}
+
+#[test]
+fn a_state_of_a_runtime_that_is_not_one_is_an_error() {
+    let root = scratch("states");
+    fs::create_dir(root.join("web")).expect("a folder");
+    let spec = |kind: &str| format!("{kind}:{}", root.display());
+    let state = |name: &str, text: &str| {
+        let path: PathBuf = [&root, Path::new("web"), Path::new(name)].iter().collect();
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    for text in ["", "{}", "[]", "{\"init_process_pid\":-1}", "{\"pid\":\"x\"}", "\0"] {
+        let path = state("state.json", text);
+        let says = [path.as_str(), "not a state of runc"];
+        fails(&["--source", &spec("runc"), "events", "--stats", "web"], 1, &says);
+        let path = state("status", text);
+        let says = [path.as_str(), "not a status of crun"];
+        fails(&["--source", &spec("crun"), "events", "--stats", "web"], 1, &says);
+    }
+    // A process that has ended, or another one that has got its ID, is not the container's.
+    state("state.json", r#"{"init_process_pid":0,"init_process_start":1,"cgroup_paths":{}}"#);
+    fails(&["--source", &spec("runc"), "events", "--stats", "web"], 1, &["it is not running"]);
+    state("status", r#"{"pid":1,"process-start-time":18446744073709551615,"cgroup-path":"/"}"#);
+    fails(&["--source", &spec("crun"), "events", "--stats", "web"], 1, &["it is not running"]);
+    // A path that leads out of the cgroup filesystem is refused.
+    state("status", r#"{"pid":1,"cgroup-path":"/../../etc"}"#);
+    let says = ["is not the path of a cgroup"];
+    fails(&["--source", &spec("crun"), "events", "--stats", "web"], 1, &says);
+}
