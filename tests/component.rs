@@ -23,6 +23,8 @@ fn build() -> Vec<u8> {
     let flags = [
         format!("--remap-path-prefix={}=", root.display()),
         format!("--remap-path-prefix={}=cargo", cargo_home.display()),
+        // The default is a MiB, for recursion that is not there.
+        "-Clink-arg=-zstack-size=65536".to_owned(),
     ];
     let status = Command::new(env!("CARGO"))
         .args([

@@ -7,14 +7,17 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
-use tests::{can_run, check_golden, eventout, root};
+use tests::{check_golden, eventout, judge, root};
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = root().join("tests/goldens");
     let mut files: Vec<_> = fs::read_dir(&folder)
         .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .map(|entry| entry.expect("it can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "jsonl")
+        })
         .collect();
     files.sort();
     assert!(files.len() >= 10, "{} scenarios", files.len());
@@ -23,18 +26,7 @@ fn scenarios() -> Vec<PathBuf> {
 
 #[test]
 fn the_goldens_are_what_go_makes_of_the_scenarios() {
-    let go = Command::new("go").arg("version").output();
-    if !can_run(if go.is_ok() { "" } else { "there is no Go (golang-go)" }) {
-        return;
-    }
-    let judge = tests::scratch("judge").join("judge");
-    let built = Command::new("go")
-        .args(["build", "-o"])
-        .args([&judge, &root().join("tests/go/judge.go")])
-        .env("GOCACHE", std::env::temp_dir().join("eventout-go-cache"))
-        .status()
-        .expect("go runs");
-    assert!(built.success());
+    let Some(judge) = judge() else { return };
     for scenario in scenarios() {
         for kind in ["stats", "event-out"] {
             let judged = Command::new(&judge)
@@ -56,7 +48,8 @@ fn the_program_prints_what_go_prints() {
         for (kind, flag) in [("stats", "--dialect=runsc"), ("event-out", "--event-out")] {
             let output = eventout(["--source", &spec, "events", "--all", "--stats", flag]);
             let golden = scenario.with_extension(kind);
-            let expected = fs::read(&golden).unwrap_or_else(|e| panic!("{}: {e}", golden.display()));
+            let expected =
+                fs::read(&golden).unwrap_or_else(|e| panic!("{}: {e}", golden.display()));
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert!(
                 output.stdout == expected,
@@ -66,7 +59,9 @@ fn the_program_prints_what_go_prints() {
                 String::from_utf8_lossy(&output.stdout),
             );
             // Containers that play a failure are the judge's business no more than ours.
-            let fails = fs::read_to_string(&scenario).expect("UTF-8").contains(r#""error":"#);
+            let fails = fs::read_to_string(&scenario)
+                .expect("UTF-8")
+                .contains(r#""error":"#);
             assert_eq!(output.status.code(), Some(fails.into()), "{stderr}");
             assert_ne!(stderr.is_empty(), fails, "{stderr}");
         }
@@ -78,6 +73,8 @@ fn one_id_after_the_other_gives_the_lines_of_all_at_once() {
     let scenario = root().join("tests/goldens/remainders.jsonl");
     let spec = format!("scenario:{}", scenario.display());
     let expected = fs::read_to_string(scenario.with_extension("stats")).expect("it is there");
-    let output = eventout(["--source", &spec, "events", "--stats", "pause", "a", "b", "c"]);
+    let output = eventout([
+        "--source", &spec, "events", "--stats", "pause", "a", "b", "c",
+    ]);
     assert_eq!(tests::printed(&output), expected);
 }

@@ -45,8 +45,14 @@ pub fn program() -> Command {
 /// Where it doesn't run.
 pub fn eventout<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", "60"]).arg(program().get_program()).args(args);
-    command.stdin(Stdio::null()).output().expect("the program runs")
+    command
+        .args(["--signal=KILL", "60"])
+        .arg(program().get_program())
+        .args(args);
+    command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs")
 }
 
 /// What the program printed.
@@ -57,7 +63,11 @@ pub fn eventout<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
 #[track_caller]
 pub fn printed(output: &Output) -> &str {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", output.status);
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{}: {stderr}",
+        output.status
+    );
     str::from_utf8(&output.stdout).expect("it prints UTF-8")
 }
 
@@ -88,6 +98,35 @@ pub fn can_run(missing: &str) -> bool {
     // Past the capture of the test runner.
     let _ = fs::write("/dev/stderr", format!("NOT RUN: {missing}\n"));
     false
+}
+
+/// Go's word on events: `go/judge.go`, built. `None` where there is no Go.
+///
+/// # Panics
+///
+/// Where it can't be built, or where [`can_run`] does.
+pub fn judge() -> Option<PathBuf> {
+    static JUDGE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let build = || {
+        let there = Command::new("go").arg("version").output().is_ok();
+        if !can_run(if there {
+            ""
+        } else {
+            "there is no Go (Debian's golang-go)"
+        }) {
+            return None;
+        }
+        let judge = scratch("judge").join("judge");
+        let status = Command::new("go")
+            .args(["build", "-o"])
+            .args([&judge, &root().join("tests/go/judge.go")])
+            .env("GOCACHE", env::temp_dir().join("eventout-go-cache"))
+            .status()
+            .expect("go runs");
+        assert!(status.success(), "can't build the judge");
+        Some(judge)
+    };
+    JUDGE.get_or_init(build).clone()
 }
 
 /// Waits until `done` says so.

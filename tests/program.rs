@@ -11,7 +11,10 @@ use tests::{eventout, printed, program, root, scratch, wait_until};
 /// Starts the program with its output to be read.
 fn start(args: &[&str]) -> Child {
     let mut command = program();
-    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.spawn().expect("the program runs")
 }
 
@@ -37,7 +40,10 @@ fn cgroup(name: &str) -> (PathBuf, String) {
     let group = folder.join("web");
     fs::create_dir(&group).expect("a folder");
     for (file, text) in [
-        ("cpu.stat", "usage_usec 3000\nuser_usec 2000\nsystem_usec 1000\nnr_periods 0\n"),
+        (
+            "cpu.stat",
+            "usage_usec 3000\nuser_usec 2000\nsystem_usec 1000\nnr_periods 0\n",
+        ),
         ("memory.current", "4096\n"),
         ("memory.max", "max\n"),
         ("memory.stat", "anon 4096\nfile 0\n"),
@@ -57,7 +63,11 @@ fn fails(args: &[&str], code: i32, says: &[&str]) {
     let output = eventout(args);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{args:?} printed {:?}", output.stdout);
+    assert!(
+        output.stdout.is_empty(),
+        "{args:?} printed {:?}",
+        output.stdout
+    );
     assert!(stderr.starts_with("error: "), "{args:?}: {stderr}");
     assert_eq!(stderr.matches("error: ").count(), 1, "{args:?}: {stderr}");
     assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
@@ -72,7 +82,10 @@ fn fails(args: &[&str], code: i32, says: &[&str]) {
 fn the_demo_needs_nothing() {
     let output = eventout(["--source", "demo", "events", "--stats", "web"]);
     let line = printed(&output);
-    assert!(line.starts_with(r#"{"type":"stats","id":"web","data":{"#), "{line}");
+    assert!(
+        line.starts_with(r#"{"type":"stats","id":"web","data":{"#),
+        "{line}"
+    );
     assert_eq!(line.lines().count(), 1);
     assert!(line.ends_with("}\n"));
 }
@@ -107,7 +120,8 @@ fn what_is_recorded_plays_back_the_same() {
 
 #[test]
 fn a_stream_has_a_line_per_instant_and_ends_when_the_containers_do() {
-    let both = r#"{"root":"a","memory_bytes":8,"containers":[{"id":"a","pids":1},{"id":"b","pids":2}]}"#;
+    let both =
+        r#"{"root":"a","memory_bytes":8,"containers":[{"id":"a","pids":1},{"id":"b","pids":2}]}"#;
     let one = r#"{"root":"a","memory_bytes":8,"containers":[{"id":"a","pids":3}]}"#;
     let none = r#"{"root":"a","memory_bytes":0,"containers":[]}"#;
     let (_, spec) = scenario("stream", format!("{both}\n{one}\n\n{none}"));
@@ -116,7 +130,10 @@ fn a_stream_has_a_line_per_instant_and_ends_when_the_containers_do() {
         .lines()
         .map(|line| {
             let event: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
-            (event["id"].to_string(), event["data"]["pids"]["current"].clone())
+            (
+                event["id"].to_string(),
+                event["data"]["pids"]["current"].clone(),
+            )
         })
         .collect();
     let line = |id: &str, pids: u64| (format!("{id:?}"), pids.into());
@@ -130,8 +147,10 @@ fn a_failed_sample_ends_neither_the_stream_nor_its_success() {
     let none = r#"{"root":"a","memory_bytes":0,"containers":[]}"#;
     let (_, spec) = scenario("failed-sample", [bad, good, bad, good, none].join("\n"));
     let output = eventout(["--source", &spec, "events", "a", "--interval", "10ms"]);
-    let (stdout, stderr) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert_eq!(stdout.lines().count(), 2, "{stdout}");
     assert_eq!(stderr.matches("it is frozen").count(), 2, "{stderr}");
     assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -155,7 +174,10 @@ fn interrupting_gives_130() {
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     stdout.read_line(&mut line).expect("it prints");
-    assert!(line.ends_with("}\n"), "the first line comes at once: {line}");
+    assert!(
+        line.ends_with("}\n"),
+        "the first line comes at once: {line}"
+    );
     kill("INT", &child);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     let mut rest = String::new();
@@ -174,12 +196,18 @@ fn a_closed_pipe_is_not_an_error_and_ends_the_stream_at_once() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(begun.elapsed() < Duration::from_secs(60), "it didn't wait for the next line");
+    assert!(
+        begun.elapsed() < Duration::from_secs(60),
+        "it didn't wait for the next line"
+    );
 }
 
 #[test]
 fn a_full_disk_is_an_error() {
-    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let full = fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has it");
     let mut command = program();
     let output = command
         .args(["--source", "demo", "events", "--stats", "web"])
@@ -188,12 +216,27 @@ fn a_full_disk_is_an_error() {
         .expect("the program runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.starts_with("error: cannot write to standard output\n"), "{stderr}");
+    assert!(
+        stderr.starts_with("error: cannot write to standard output\n"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn intervals_are_gos_durations_or_seconds() {
-    for bad in ["0", "0s", "-1s", "", "s", "1", "5x", "1m 30s", "1.2.3s", ".s", "99999999999999h"] {
+    for bad in [
+        "0",
+        "0s",
+        "-1s",
+        "",
+        "s",
+        "1",
+        "5x",
+        "1m 30s",
+        "1.2.3s",
+        ".s",
+        "99999999999999h",
+    ] {
         let interval = format!("--interval={bad}");
         if bad != "1" {
             // As in runc, it is checked with --stats too.
@@ -204,7 +247,15 @@ fn intervals_are_gos_durations_or_seconds() {
             );
         }
     }
-    for good in ["1", "1m30s", "1.5h", "500ms", "1h2m3s4ms5us6µs7ns", ".5s", "3000000h"] {
+    for good in [
+        "1",
+        "1m30s",
+        "1.5h",
+        "500ms",
+        "1h2m3s4ms5us6µs7ns",
+        ".5s",
+        "3000000h",
+    ] {
         let interval = format!("--interval={good}");
         let output = eventout(["--source", "demo", "events", "--stats", "web", &interval]);
         printed(&output);
@@ -213,19 +264,45 @@ fn intervals_are_gos_durations_or_seconds() {
 
 #[test]
 fn a_container_that_is_not_there_is_an_error() {
-    let says = ["cannot get stats of container \"no\"", "container \"no\" not found"];
+    let says = [
+        "cannot get stats of container \"no\"",
+        "container \"no\" not found",
+    ];
     fails(&["--source", "demo", "events", "--stats", "no"], 1, &says);
-    fails(&["--source", "demo", "events", "no", "--interval", "1h"], 1, &says);
-    fails(&["--source", "demo", "record", "no"], 1, &["cannot record container \"no\""]);
+    fails(
+        &["--source", "demo", "events", "no", "--interval", "1h"],
+        1,
+        &says,
+    );
+    fails(
+        &["--source", "demo", "record", "no"],
+        1,
+        &["cannot record container \"no\""],
+    );
     let (_, spec) = cgroup("not-there");
-    fails(&["--source", &spec, "events", "--stats", "no"], 1, &[&spec, "no such child group"]);
+    fails(
+        &["--source", &spec, "events", "--stats", "no"],
+        1,
+        &[&spec, "no such child group"],
+    );
     for kind in ["runc", "crun"] {
         let spec = format!("{kind}:/nonexistent");
-        fails(&["--source", &spec, "events", "--stats", "no"], 1, &["no /nonexistent/no/sta"]);
-        fails(&["--source", &spec, "list"], 1, &[&format!("cannot list {spec}")]);
+        fails(
+            &["--source", &spec, "events", "--stats", "no"],
+            1,
+            &["no /nonexistent/no/sta"],
+        );
+        fails(
+            &["--source", &spec, "list"],
+            1,
+            &[&format!("cannot list {spec}")],
+        );
     }
     // Without a source, it says where it looked.
-    let says = ["/run/runc/eventout-no/state.json", "/run/crun/eventout-no/status"];
+    let says = [
+        "/run/runc/eventout-no/state.json",
+        "/run/crun/eventout-no/status",
+    ];
     fails(&["events", "--stats", "eventout-no"], 1, &says);
 }
 
@@ -233,24 +310,42 @@ fn a_container_that_is_not_there_is_an_error() {
 fn one_container_that_is_not_there_spoils_only_the_exit_code() {
     let output = eventout(["--source", "demo", "events", "--stats", "web", "no", "db"]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
+    assert_eq!(
+        output.stdout.iter().filter(|byte| **byte == b'\n').count(),
+        2
+    );
 }
 
 #[test]
 fn ids_lead_nowhere_else() {
     let (group, spec) = cgroup("traversal");
-    let outside = group.parent().expect("it has one").with_extension("outside");
+    let outside = group
+        .parent()
+        .expect("it has one")
+        .with_extension("outside");
     fs::create_dir_all(&outside).expect("a folder");
     let long = "x".repeat(256);
     let very_long = "x".repeat(100_000);
     for source in [spec.as_str(), "runc:/tmp", "crun:/tmp"] {
         for id in ["../x", "..", ".", "/", "/etc", "a/b", "", "web/", &long] {
             let says = ["no container of this source can have such an ID"];
-            fails(&["--source", source, "events", "--stats", "--", id], 1, &says);
+            fails(
+                &["--source", source, "events", "--stats", "--", id],
+                1,
+                &says,
+            );
             // It will never be one, so the stream doesn't go on.
-            fails(&["--source", source, "events", "--interval=1h", "--", id], 1, &says);
+            fails(
+                &["--source", source, "events", "--interval=1h", "--", id],
+                1,
+                &says,
+            );
         }
-        fails(&["--source", source, "events", "--stats", &very_long], 1, &["100000 bytes"]);
+        fails(
+            &["--source", source, "events", "--stats", &very_long],
+            1,
+            &["100000 bytes"],
+        );
     }
 }
 
@@ -270,12 +365,20 @@ fn control_files_may_hold_anything() {
         ("memory.stat", b"anon 1\nfile\n", "line 2"),
         ("memory.stat", b"anon 1\nfile x\n", "line 2"),
         ("pids.current", b"1 2\n", "is not a figure"),
-        ("cpu.stat", b"usage_usec 18446744073709551615\n", "is out of range"),
+        (
+            "cpu.stat",
+            b"usage_usec 18446744073709551615\n",
+            "is out of range",
+        ),
     ] {
         let path = file(name);
         let before = fs::read(&path).expect("it was there");
         fs::write(&path, text).expect("it can be written");
-        fails(&args, 1, &["container \"web\"", &path.display().to_string(), says]);
+        fails(
+            &args,
+            1,
+            &["container \"web\"", &path.display().to_string(), says],
+        );
         fs::write(&path, before).expect("it can be written");
     }
     // Neither is a folder or a pipe a control file.
@@ -283,11 +386,22 @@ fn control_files_may_hold_anything() {
     fs::remove_file(&path).expect("it goes");
     fails(&args, 1, &["cannot read memory and pids"]);
     fs::create_dir(&path).expect("a folder");
-    fails(&args, 1, &[&path.display().to_string(), "it is not a regular file"]);
+    fails(
+        &args,
+        1,
+        &[&path.display().to_string(), "it is not a regular file"],
+    );
     fs::remove_dir(&path).expect("it goes");
-    let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    let made = Command::new("mkfifo")
+        .arg(&path)
+        .status()
+        .expect("mkfifo runs");
     assert!(made.success());
-    fails(&args, 1, &[&path.display().to_string(), "it is not a regular file"]);
+    fails(
+        &args,
+        1,
+        &[&path.display().to_string(), "it is not a regular file"],
+    );
     fs::remove_file(&path).expect("it goes");
     // What the kernel shows as negative for a moment is 0, as in runc.
     fs::write(&path, "-4096\n").expect("it can be written");
@@ -315,7 +429,11 @@ fn all_follows_containers_that_come_and_go() {
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let mut wait_for = |id: &str| {
         let id = format!("\"id\":\"{id}\"");
-        wait_until(&id, 60, || lines.next().is_some_and(|line| line.expect("UTF-8").contains(&id)));
+        wait_until(&id, 60, || {
+            lines
+                .next()
+                .is_some_and(|line| line.expect("UTF-8").contains(&id))
+        });
     };
     wait_for("web");
     let other = group.with_file_name("other");
@@ -335,60 +453,142 @@ fn a_scenario_that_is_not_valid_is_an_error_with_its_place() {
         ("empty", "", ":", "has no instant in it"),
         ("blank", "\n \n", ":", "has no instant in it"),
         ("truncated", &good[..40], ":1:40", "EOF while parsing"),
-        ("second-line", &format!("{good}\n{{\"root\":1}}"), ":2:9", "expected a string"),
+        (
+            "second-line",
+            &format!("{good}\n{{\"root\":1}}"),
+            ":2:9",
+            "expected a string",
+        ),
         ("not-json", "hello", ":1:1", "expected value"),
         ("list", "[]", ":1:", "expected"),
-        ("unknown-key", &good.replace("memory_bytes", "memory"), ":1:20", "unknown field `memory`"),
-        ("unknown-key-below", &good.replace("pids", "tasks"), ":1:", "unknown field `tasks`"),
+        (
+            "unknown-key",
+            &good.replace("memory_bytes", "memory"),
+            ":1:20",
+            "unknown field `memory`",
+        ),
+        (
+            "unknown-key-below",
+            &good.replace("pids", "tasks"),
+            ":1:",
+            "unknown field `tasks`",
+        ),
         (
             "unknown-figure",
-            &good.replace(r#""pids":1"#, r#""pids":1,"stats":{"cpu":{"usage":{"sum":1}}}"#),
+            &good.replace(
+                r#""pids":1"#,
+                r#""pids":1,"stats":{"cpu":{"usage":{"sum":1}}}"#,
+            ),
             ":1:",
             "unknown field `sum`",
         ),
         (
             "duplicate-id",
             &good.replace("}]", r#"},{"id":"a","pids":2}]"#),
-            ":1:85",
+            ":1:83",
             "duplicate container ID \"a\"",
         ),
-        ("duplicate-key", &good.replace("{\"root\"", "{\"root\":\"a\",\"root\""), ":1:", "duplicate"),
-        ("negative", &good.replace("\"pids\":1", "\"pids\":-1"), ":1:", "invalid value: integer `-1`"),
-        ("fraction", &good.replace("\"pids\":1", "\"pids\":1.5"), ":1:", "floating point"),
+        (
+            "duplicate-key",
+            &good.replace("{\"root\"", "{\"root\":\"a\",\"root\""),
+            ":1:",
+            "duplicate",
+        ),
+        (
+            "negative",
+            &good.replace("\"pids\":1", "\"pids\":-1"),
+            ":1:",
+            "invalid value: integer `-1`",
+        ),
+        (
+            "fraction",
+            &good.replace("\"pids\":1", "\"pids\":1.5"),
+            ":1:",
+            "floating point",
+        ),
         (
             "too-large",
             &good.replace("\"pids\":1", "\"pids\":18446744073709551616"),
             ":1:",
             "expected u64",
         ),
-        ("no-such-root", &good.replace("\"root\":\"a\"", "\"root\":\"b\""), ":1:", "\"b\" is not among"),
+        (
+            "no-such-root",
+            &good.replace("\"root\":\"a\"", "\"root\":\"b\""),
+            ":1:",
+            "\"b\" is not among",
+        ),
         ("deep", &"[".repeat(100_000), ":1:", "expected"),
     ] {
         let (file, spec) = scenario(name, text);
         let place = format!("{}{place}", file.display());
-        let place = if name == "empty" || name == "blank" { file.display().to_string() } else { place };
-        fails(&["--source", &spec, "events", "--stats", "a"], 1, &[&place, why]);
+        let place = if name == "empty" || name == "blank" {
+            file.display().to_string()
+        } else {
+            place
+        };
+        fails(
+            &["--source", &spec, "events", "--stats", "a"],
+            1,
+            &[&place, why],
+        );
     }
-    fails(&["--source", "scenario:/nonexistent", "list"], 1, &["/nonexistent", "No such file"]);
+    fails(
+        &["--source", "scenario:/nonexistent", "list"],
+        1,
+        &["/nonexistent", "No such file"],
+    );
     fails(&["--source", "scenario:/", "list"], 1, &["Is a directory"]);
-    fails(&["--source", "scenario:/dev/zero", "list"], 1, &["/dev/zero", "larger than"]);
+    fails(
+        &["--source", "scenario:/dev/zero", "list"],
+        1,
+        &["/dev/zero", "larger than"],
+    );
     let (_, binary) = scenario("binary", [0xff, 0xfe, b'\n', 0]);
     fails(&["--source", &binary, "list"], 1, &[":1:1"]);
 }
 
 #[test]
 fn a_source_that_there_is_not_is_a_usage_error() {
-    for spec in ["", "bla", "demo:x", "scenario", "scenario:", "runc:", "cgroup:", ":x", "gvisor"] {
+    for spec in [
+        "",
+        "bla",
+        "demo:x",
+        "scenario",
+        "scenario:",
+        "runc:",
+        "cgroup:",
+        ":x",
+        "gvisor",
+    ] {
         fails(&["--source", spec, "list"], 2, &["--source <SPEC>"]);
     }
-    fails(&["--source", "cgroup:/nonexistent", "list"], 1, &["cannot open cgroup:/nonexistent"]);
-    fails(&["--source", "cgroup:/etc", "list"], 1, &["neither in a cgroup filesystem nor"]);
-    fails(&["--source", "cgroup:/etc/passwd", "list"], 1, &["it is not a folder"]);
+    fails(
+        &["--source", "cgroup:/nonexistent", "list"],
+        1,
+        &["cannot open cgroup:/nonexistent"],
+    );
+    fails(
+        &["--source", "cgroup:/etc", "list"],
+        1,
+        &["neither in a cgroup filesystem nor"],
+    );
+    fails(
+        &["--source", "cgroup:/etc/passwd", "list"],
+        1,
+        &["it is not a folder"],
+    );
 }
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    for args in [&["events"][..], &[], &["bla"], &["events", "--bla", "x"], &["record"]] {
+    for args in [
+        &["events"][..],
+        &[],
+        &["bla"],
+        &["events", "--bla", "x"],
+        &["record"],
+    ] {
         let output = eventout(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(output.stdout.is_empty(), "{args:?}");
@@ -398,9 +598,43 @@ fn wrong_usage_is_exit_code_2() {
 #[test]
 fn the_dialect_runc_says_that_it_is_not_there() {
     let says = ["container \"web\"", "the dialect runc is not there yet"];
-    fails(&["--source", "demo", "events", "--stats", "--dialect", "runc", "web"], 1, &says);
-    fails(&["--source", "demo", "events", "--interval=1h", "--dialect=runc", "web"], 1, &says);
-    fails(&["--source", "demo", "events", "--interval=1h", "--dialect=runc", "--all"], 1, &[says[1]]);
+    fails(
+        &[
+            "--source",
+            "demo",
+            "events",
+            "--stats",
+            "--dialect",
+            "runc",
+            "web",
+        ],
+        1,
+        &says,
+    );
+    fails(
+        &[
+            "--source",
+            "demo",
+            "events",
+            "--interval=1h",
+            "--dialect=runc",
+            "web",
+        ],
+        1,
+        &says,
+    );
+    fails(
+        &[
+            "--source",
+            "demo",
+            "events",
+            "--interval=1h",
+            "--dialect=runc",
+            "--all",
+        ],
+        1,
+        &[says[1]],
+    );
 }
 
 #[test]
@@ -413,21 +647,54 @@ fn a_state_of_a_runtime_that_is_not_one_is_an_error() {
         fs::write(&path, text).expect("a file");
         path.display().to_string()
     };
-    for text in ["", "{}", "[]", "{\"init_process_pid\":-1}", "{\"pid\":\"x\"}", "\0"] {
+    for text in [
+        "",
+        "{}",
+        "[]",
+        "{\"init_process_pid\":-1}",
+        "{\"pid\":\"x\"}",
+        "\0",
+    ] {
         let path = state("state.json", text);
         let says = [path.as_str(), "not a state of runc"];
-        fails(&["--source", &spec("runc"), "events", "--stats", "web"], 1, &says);
+        fails(
+            &["--source", &spec("runc"), "events", "--stats", "web"],
+            1,
+            &says,
+        );
         let path = state("status", text);
         let says = [path.as_str(), "not a status of crun"];
-        fails(&["--source", &spec("crun"), "events", "--stats", "web"], 1, &says);
+        fails(
+            &["--source", &spec("crun"), "events", "--stats", "web"],
+            1,
+            &says,
+        );
     }
     // A process that has ended, or another one that has got its ID, is not the container's.
-    state("state.json", r#"{"init_process_pid":0,"init_process_start":1,"cgroup_paths":{}}"#);
-    fails(&["--source", &spec("runc"), "events", "--stats", "web"], 1, &["it is not running"]);
-    state("status", r#"{"pid":1,"process-start-time":18446744073709551615,"cgroup-path":"/"}"#);
-    fails(&["--source", &spec("crun"), "events", "--stats", "web"], 1, &["it is not running"]);
+    state(
+        "state.json",
+        r#"{"init_process_pid":0,"init_process_start":1,"cgroup_paths":{}}"#,
+    );
+    fails(
+        &["--source", &spec("runc"), "events", "--stats", "web"],
+        1,
+        &["it is not running"],
+    );
+    state(
+        "status",
+        r#"{"pid":1,"process-start-time":18446744073709551615,"cgroup-path":"/"}"#,
+    );
+    fails(
+        &["--source", &spec("crun"), "events", "--stats", "web"],
+        1,
+        &["it is not running"],
+    );
     // A path that leads out of the cgroup filesystem is refused.
     state("status", r#"{"pid":1,"cgroup-path":"/../../etc"}"#);
     let says = ["is not the path of a cgroup"];
-    fails(&["--source", &spec("crun"), "events", "--stats", "web"], 1, &says);
+    fails(
+        &["--source", &spec("crun"), "events", "--stats", "web"],
+        1,
+        &says,
+    );
 }

@@ -61,7 +61,11 @@ fn a_line_made_of_recorded_control_files_has_the_figures_that_runc_printed() {
     let mut fixed = 0;
     for entry in fs::read_dir(root().join("tests/recorded")).expect("there are recordings") {
         let path = entry.expect("it can be listed").path();
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         let recording: Value =
             serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("it is JSON");
         let files = |when: &str| -> Files {
@@ -78,13 +82,19 @@ fn a_line_made_of_recorded_control_files_has_the_figures_that_runc_printed() {
             let ours = |line: &BTreeMap<String, u64>| line.get(figure).copied().unwrap_or(0);
             let (low, high) = (ours(&before), ours(&after));
             let (low, high) = (low.min(high), low.max(high));
-            assert!((low..=high).contains(&runc), "{name} {figure}: {low} {runc} {high}");
+            assert!(
+                (low..=high).contains(&runc),
+                "{name} {figure}: {low} {runc} {high}"
+            );
             fixed += u32::from(low == high && runc > 0);
         }
         for figure in before.keys().filter(|figure| before[*figure] > 0) {
             // runc 1.1 doesn't read memory.peak.
             let newer = *figure == "/memory.usage.max" && name.contains("1.1.5-v2");
-            assert!(runc.contains_key(figure) || newer, "{name}: runc has no {figure}");
+            assert!(
+                runc.contains_key(figure) || newer,
+                "{name}: runc has no {figure}"
+            );
         }
         fs::remove_dir_all(&folder).expect("it goes");
     }

@@ -207,6 +207,22 @@ impl Events {
             .with_context(|| format!("cannot get {what} of container {}", shorten(container)))
     }
 
+    /// The same for calls that answer with a line.
+    fn line(
+        &mut self,
+        what: &str,
+        container: &str,
+        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Result<String, events::Error>>,
+    ) -> Result<String> {
+        self.call(what, container, |guest, store| {
+            let answer = call(guest, store)?;
+            if answer.as_ref().is_ok_and(|line| line.contains('\n')) {
+                bail!("it answered with more than one line");
+            }
+            Ok(answer)
+        })
+    }
+
     /// Runs `call` on the instance of the last call, or on a new one. An instance that trapped is not
     /// used again: what it left in its memory may be anything.
     fn run<T>(
@@ -278,7 +294,7 @@ impl Now<'_> {
     ///
     /// See [`Now`].
     pub fn event_json(&mut self, container: &str) -> Result<String> {
-        self.0.call("event", container, |guest, store| {
+        self.0.line("event", container, |guest, store| {
             guest.call_event_json(store, container)
         })
     }
@@ -300,7 +316,7 @@ impl Now<'_> {
     ///
     /// See [`Now`].
     pub fn stats_json(&mut self, container: &str, dialect: Dialect) -> Result<String> {
-        self.0.call("stats", container, |guest, store| {
+        self.0.line("stats", container, |guest, store| {
             guest.call_stats_json(store, container, dialect)
         })
     }
@@ -321,12 +337,19 @@ impl Shared {
     }
 }
 
-/// The component's error as ours. Its texts come from a component that may be anybody's.
+/// The component's error as ours. The text may be anything, since the component may be anybody's: what
+/// is long is cut, and there is nothing in it that a terminal would act on.
 fn explain(error: events::Error) -> Error {
+    let clean = |text: String| -> String {
+        let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        text.chars().take(1000).map(visible).collect()
+    };
     match error {
-        events::Error::ContainerNotFound(text) => NotFound(text).into(),
-        events::Error::Unsupported(text) => Refused(text).into(),
-        events::Error::NoContainer(text) | events::Error::Unavailable(text) => Error::msg(text),
+        events::Error::ContainerNotFound(text) => NotFound(clean(text)).into(),
+        events::Error::Unsupported(text) => Refused(clean(text)).into(),
+        events::Error::NoContainer(text) | events::Error::Unavailable(text) => {
+            Error::msg(clean(text))
+        }
     }
 }
 

@@ -237,10 +237,12 @@ impl Rhythm {
 /// A duration as Go writes it (`1m30s`, `1.5h`, `500ms`), which is what runc takes, or a whole number
 /// of seconds, which is what runsc takes.
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 7] = [
+    const UNITS: [(&str, u64); 8] = [
         ("ns", 1),
         ("us", 1_000),
-        ("µs", 1_000),
+        // The micro sign and the Greek letter.
+        ("\u{b5}s", 1_000),
+        ("\u{3bc}s", 1_000),
         ("ms", 1_000_000),
         ("s", 1_000_000_000),
         ("m", 60_000_000_000),
@@ -363,5 +365,71 @@ impl Output {
                 return false;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_durations_of_go_or_whole_seconds() {
+        for (text, ns) in [
+            ("5", 5_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            (".5s", 500_000_000),
+            ("2.s", 2_000_000_000),
+            ("1.0000000009s", 1_000_000_000),
+            ("1h2m3s4ms5us6ns", 3_723_004_005_006),
+            ("1\u{b5}s", 1_000),
+            ("1\u{3bc}s", 1_000),
+            ("18446744073709551615ns", u64::MAX),
+        ] {
+            assert_eq!(parse_interval(text), Ok(Duration::from_nanos(ns)), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "0s",
+            "-5",
+            "-5s",
+            "+5s",
+            "s",
+            ".",
+            ".s",
+            "5x",
+            "1.5",
+            "1..5s",
+            "1 s",
+            "1s ",
+            "1d",
+            "1e3s",
+            "0.1ns",
+            "18446744073709551616ns",
+            "18446744073709551615",
+            "\u{661}s",
+        ] {
+            assert!(parse_interval(text).is_err(), "{text:?}");
+        }
+    }
+
+    /// A stream whose reading takes its time, and sometimes longer than the interval: the lines keep to
+    /// the multiples of the interval, and after an hour of seconds there are 3600.
+    #[test]
+    fn lines_do_not_drift() {
+        let interval = Duration::from_secs(1);
+        let rhythm = Rhythm {
+            stats: false,
+            interval,
+        };
+        let (mut clock, mut lines) = (Duration::ZERO, 0);
+        while clock < Duration::from_secs(3600) {
+            assert_eq!(clock.as_nanos() % interval.as_nanos(), 0);
+            lines += 1;
+            clock += Duration::from_millis(if lines == 7 { 2500 } else { 300 });
+            clock += rhythm.rest(clock);
+        }
+        assert_eq!(lines, 3600 - 2);
     }
 }

@@ -1,9 +1,11 @@
 // The judge of the goldens: gVisor's event, computed and encoded by Go itself.
 //
 //	go run judge.go stats|event-out <SCENARIO >LINES
+//	go run judge.go check <LINES
 //
 // It reads the first instant of a scenario and prints a line for each container: what `runsc events`
-// would print (stats), or the EventOut that the sentry hands out (event-out). The types are those of
+// would print (stats), or the EventOut that the sentry hands out (event-out). Or it reads lines that
+// somebody else printed, refuses what is not in gVisor's schema, and prints how many there were. The types are those of
 // gVisor's runsc/boot/events.go, field by field; the rules are those of containerManager.Event there
 // and of populateStats in runsc/container/container.go. Where the host measured a container alone, its
 // figures take the place of the computed ones.
@@ -13,6 +15,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -81,6 +84,10 @@ type Instant struct {
 
 func main() {
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	if os.Args[1] == "check" {
+		check(in)
+		return
+	}
 	var instant Instant
 	if err := json.NewDecoder(in).Decode(&instant); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -105,6 +112,26 @@ func main() {
 			if err == nil {
 				err = out.Encode(event.Event)
 			}
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+func check(in io.Reader) {
+	decoder := json.NewDecoder(in)
+	decoder.DisallowUnknownFields()
+	for n := 0; ; n++ {
+		var event Event
+		err := decoder.Decode(&event)
+		if err == io.EOF {
+			fmt.Println(n)
+			return
+		}
+		if err == nil && event.Type != "stats" {
+			err = fmt.Errorf("event of type %q", event.Type)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -504,3 +504,140 @@ fn cpu_stat(text: &str) -> Result<(Option<u64>, Option<u64>, Option<u64>)> {
         figure("system_usec")?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_are_found_wherever_they_are_mounted() {
+        let mounts = Mounts::parse(
+            r"22 1 0:20 / /proc rw - proc proc rw
+31 23 0:28 / /sys/fs/cgroup ro shared:9 - tmpfs tmpfs ro,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:15 - cgroup cgroup rw,cpu,cpuacct
+33 31 0:35 /docker/1a2b /my\040cgroups/memory rw,relatime - cgroup none rw,memory
+34 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+35 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
+a line of some other form
+36 31 0:39 / - cgroup2",
+        );
+        let v1 = |options: &[&str]| Some(options.iter().map(|&o| o.to_owned()).collect());
+        let mount = |root: &str, point: &str, v1| Mount {
+            root: root.into(),
+            point: point.into(),
+            v1,
+        };
+        assert_eq!(
+            mounts.0,
+            [
+                mount(
+                    "/",
+                    "/sys/fs/cgroup/cpu,cpuacct",
+                    v1(&["rw", "cpu", "cpuacct"])
+                ),
+                mount("/docker/1a2b", "/my cgroups/memory", v1(&["rw", "memory"])),
+                mount(
+                    "/",
+                    "/sys/fs/cgroup/systemd",
+                    v1(&["rw", "xattr", "name=systemd"])
+                ),
+                mount("/", "/sys/fs/cgroup/unified", None),
+            ]
+        );
+        let path = |folder: &str| mounts.path_of(Path::new(folder));
+        assert_eq!(
+            path("/my cgroups/memory/web"),
+            Some("/docker/1a2b/web".into())
+        );
+        assert_eq!(path("/sys/fs/cgroup/unified"), Some("/".into()));
+        assert_eq!(path("/sys/fs/cgroup"), None);
+        // Not the folder that merely begins with the same letters.
+        assert_eq!(path("/sys/fs/cgroup/unified2/web"), None);
+    }
+
+    #[test]
+    fn a_path_that_leads_upwards_is_no_group() {
+        let mounts = Mounts::parse("35 31 0:38 / /tmp rw - cgroup2 cgroup2 rw");
+        for path in ["/..", "/a/../../etc", "relative/.."] {
+            assert!(mounts.group(Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn escapes_in_paths_are_undone_once() {
+        assert_eq!(unescape(r"/a\040b\011c\012d\134e"), "/a b\tc\nd\\e");
+        assert_eq!(unescape(r"/\134040"), r"/\040");
+    }
+
+    #[test]
+    fn a_figure_is_a_u64_and_negative_ones_count_as_zero() {
+        for (text, figure) in [
+            ("0\n", Some(0)),
+            ("18446744073709551615\n", Some(u64::MAX)),
+            ("-4096\n", Some(0)),
+            ("-99999999999999999999999\n", Some(0)),
+            (" 1 \n", Some(1)),
+            ("18446744073709551616\n", None),
+            ("", None),
+            ("\n", None),
+            ("-", None),
+            ("--1", None),
+            ("-x", None),
+            ("1 2", None),
+            ("1.5", None),
+            ("max", None),
+            ("\u{661}", None),
+        ] {
+            assert_eq!(number(text).ok(), figure, "{text:?}");
+        }
+        assert_eq!(maximum("max\n").ok(), Some(u64::MAX));
+        assert_eq!(maximum("7\n").ok(), Some(7));
+        assert!(maximum("maximum\n").is_err());
+    }
+
+    #[test]
+    fn tables_keep_unknown_lines_and_refuse_broken_ones() {
+        let entries = table("cache 1\nnew_in_linux_9 2\nnegative -3\n").expect("it is one");
+        let entry = |name: &str, figure| (name.to_owned(), figure);
+        assert_eq!(
+            entries,
+            [
+                entry("cache", 1),
+                entry("new_in_linux_9", 2),
+                entry("negative", 0)
+            ]
+        );
+        assert_eq!(table("").expect("it is empty"), []);
+        for broken in [
+            "cache",
+            "cache 1\n\ncache 2",
+            "cache  x",
+            "cache 1 2",
+            "cache\t1",
+        ] {
+            assert!(table(broken).is_err(), "{broken:?}");
+        }
+        let error = table("cache 1\nrss ?\n").expect_err("? is no figure");
+        assert!(format!("{error:#}").starts_with("line 2: "), "{error:#}");
+    }
+
+    #[test]
+    fn cpu_time_is_nanoseconds_whatever_the_kernel_counts_in() {
+        let v1 = cpuacct_stat("user 122\nsystem 358\n").expect("it is one");
+        assert_eq!(v1, (Some(1_220_000_000), Some(3_580_000_000)));
+        let v2 = "usage_usec 4806821\nuser_usec 1224751\nsystem_usec 3582069\nnr_periods 66\n";
+        assert_eq!(
+            cpu_stat(v2).expect("it is one"),
+            (
+                Some(4_806_821_000),
+                Some(1_224_751_000),
+                Some(3_582_069_000)
+            )
+        );
+        assert_eq!(cpu_stat("").expect("it is empty"), (None, None, None));
+        assert!(cpu_stat("usage_usec 18446744073709552\n").is_err());
+        assert!(cpuacct_stat("user 1844674407371\n").is_err());
+        assert_eq!(numbers("1 2\n").expect("they are"), [1, 2]);
+        assert!(numbers("1 x").is_err());
+    }
+}

@@ -304,3 +304,85 @@ fn process(stat: &[u8]) -> Option<(u8, u64)> {
     // The state is the third field, the start time the 22nd.
     Some((state, fields.nth(18)?.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_states_of_both_runtimes_are_understood() {
+        // Shortened from what runc 1.1.5 and crun 1.8.1 wrote.
+        let runc = r#"{"id":"web","init_process_pid":23687,"init_process_start":783833,
+            "config":{"rootfs":"rootfs","cgroups":{"path":"/real/web"}},
+            "cgroup_paths":{"":"/sys/fs/cgroup/unified/real/web","memory":"/sys/fs/cgroup/memory/real/web"}}"#;
+        let folders = [
+            ("", "/sys/fs/cgroup/unified/real/web"),
+            ("memory", "/sys/fs/cgroup/memory/real/web"),
+        ];
+        let folders = folders.map(|(name, folder)| (name.to_owned(), folder.into()));
+        assert_eq!(
+            runc_state(runc).expect("it is one"),
+            State {
+                pid: 23687,
+                started: Some(783_833),
+                cgroups: Folders::ByController(folders.into()),
+            }
+        );
+        let crun = r#"{"pid":23631,"process-start-time":783708,"cgroup-path":"/real/web","scope":"",
+            "rootfs":"rootfs","systemd-cgroup":false}"#;
+        assert_eq!(
+            crun_state(crun).expect("it is one"),
+            State {
+                pid: 23631,
+                started: Some(783_708),
+                cgroups: Folders::Path("/real/web".into()),
+            }
+        );
+    }
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 783833 20 21";
+        for name in ["sleep", "a) Z 1 (b", ") (", "\n", ""] {
+            let stat = format!("23687 ({name}) {fields}\n");
+            assert_eq!(process(stat.as_bytes()), Some((b'S', 783_833)), "{name:?}");
+        }
+        let stat = [b"1 (\xff) ", fields.as_bytes()].concat();
+        assert_eq!(process(&stat), Some((b'S', 783_833)));
+        for broken in [
+            "",
+            "1",
+            "1 (sleep",
+            "1 (sleep)",
+            "1 (sleep) S 1 2",
+            &format!("1 (a) {}", "x ".repeat(30)),
+        ] {
+            assert_eq!(process(broken.as_bytes()), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_began_at_another_time_is_another_one() {
+        let state = |pid, started| State {
+            pid,
+            started,
+            cgroups: Folders::Path("/".into()),
+        };
+        let me = std::process::id();
+        let stat = fs::read(format!("/proc/{me}/stat")).expect("it runs");
+        let (_, started) = process(&stat).expect("it is the kernel's");
+        for (state, runs) in [
+            (state(me, Some(started)), true),
+            (state(me, None), true),
+            (state(me, Some(started + 1)), false),
+            (state(0, Some(started)), false),
+            (state(u32::MAX, None), false),
+        ] {
+            assert_eq!(
+                state.is_running().expect("it can be told"),
+                runs,
+                "{state:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The library, as an embedder uses it: sources of one's own, typed events, IDs that no command line
+//! could carry.
+
+use std::sync::{Arc, Mutex};
+
+use eventout::{
+    Component, Container, Dialect, Events, Limits, Listed, NotFound, Refused, Result, Snapshot,
+    Source, Spec,
+};
+
+fn builtin() -> Component {
+    Component::builtin(Limits::default()).expect("it was compiled for this machine")
+}
+
+/// A source that gives one snapshot, and notes what it is asked.
+struct Notes {
+    snapshot: Snapshot,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Source for Notes {
+    fn containers(&mut self) -> Result<Vec<Listed>> {
+        Ok(Vec::new())
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.asked
+            .lock()
+            .expect("no panic")
+            .push("advance".to_owned());
+        Ok(())
+    }
+
+    fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
+        self.asked
+            .lock()
+            .expect("no panic")
+            .push(container.to_owned());
+        Ok(Arc::new(self.snapshot.clone()))
+    }
+}
+
+fn pod() -> Snapshot {
+    let container = |id: &str, pids, cpu_ns| Container {
+        id: id.to_owned(),
+        pids,
+        cpu_ns,
+        ..Container::default()
+    };
+    Snapshot {
+        root: "pause".to_owned(),
+        memory_bytes: 100,
+        cgroup_cpu_ns: Some(60),
+        containers: vec![
+            container("pause", 1, Some(0)),
+            container("web", 2, Some(10)),
+            container("db", 3, Some(20)),
+            container("job", 0, None),
+        ],
+        update_memory_error: Some("it is best effort".to_owned()),
+    }
+}
+
+#[test]
+fn typed_events_tell_zero_from_unknown() {
+    let asked = Arc::default();
+    let notes = Notes {
+        snapshot: pod(),
+        asked: Arc::clone(&asked),
+    };
+    let mut events = Events::new(&builtin(), Box::new(notes));
+    let mut now = events.now().expect("it never fails");
+
+    let out = now.event("web").expect("it is there");
+    assert_eq!(out.event.id, "web");
+    assert_eq!(out.event.data.pids.current, Some(2));
+    assert_eq!(out.event.data.memory.usage.usage, Some(33));
+    assert_eq!(out.event.data.cpu.usage.total, None);
+    let usage = [("db", 20), ("pause", 0), ("web", 10)];
+    assert_eq!(
+        out.container_usage,
+        usage.map(|(id, ns)| (id.to_owned(), ns))
+    );
+
+    let event = now.stats("db").expect("it is there");
+    assert_eq!(event.data.cpu.usage.total, Some(40));
+    assert_eq!(event.data.memory.usage.limit, None);
+    assert_eq!(event.data.pids.limit, None);
+    let event = now.stats("job").expect("it is there");
+    assert_eq!(event.data.cpu.usage.total, Some(0));
+    assert_eq!(event.data.pids.current, Some(0));
+    let event = now.stats("pause").expect("it is there");
+    assert_eq!(event.data.memory.usage.usage, Some(0));
+
+    // One snapshot a call, one instant for all of them.
+    assert_eq!(
+        *asked.lock().expect("no panic"),
+        ["advance", "web", "db", "job", "pause"]
+    );
+}
+
+#[test]
+fn errors_tell_what_can_be_tried_again() {
+    let mut events = Events::new(&builtin(), Spec::Demo.open().expect("there is a demo"));
+    let mut now = events.now().expect("a demo");
+    let error = now.stats("no").expect_err("it is not there");
+    assert!(error.is::<NotFound>(), "{error:?}");
+    assert_eq!(
+        error.root_cause().to_string(),
+        r#"container "no" not found"#
+    );
+    let error = now.stats("a\"b\u{200b}").expect_err("it is not there");
+    assert_eq!(
+        error.root_cause().to_string(),
+        r#"container "a\"b\u200b" not found"#
+    );
+    let error = now.stats_json("web", Dialect::Runc).expect_err("not yet");
+    assert!(
+        error.is::<Refused>() && !error.is::<NotFound>(),
+        "{error:?}"
+    );
+    // A failed call leaves nothing behind.
+    now.stats("web").expect("it is there");
+}
+
+#[test]
+fn no_id_leads_astray() {
+    let (long, nul) = ("x".repeat(10 << 20), "a\0b");
+    for source in ["demo", "cgroup:/", "runc", "crun"] {
+        // The root folder may be no cgroup, but then nothing of it can be asked.
+        let Ok(source) = source.parse::<Spec>().expect("it is one").open() else {
+            continue;
+        };
+        let mut events = Events::new(&builtin(), source);
+        let mut now = events.now().expect("it is static");
+        for id in [long.as_str(), nul, "../../etc", "/etc", "a/../..", ".", ""] {
+            let error = now.stats(id).expect_err("there is no such container");
+            assert!(error.is::<NotFound>() || error.is::<Refused>(), "{error:#}");
+            assert!(
+                format!("{error:#}").len() < 500,
+                "{} bytes",
+                format!("{error:#}").len()
+            );
+        }
+    }
+}
+
+#[test]
+fn calls_leave_nothing_behind_in_the_instance() {
+    let mut snapshot = pod();
+    snapshot
+        .containers
+        .extend((0..10_000u64).map(|n| Container {
+            id: format!("container-{:05}", n.wrapping_mul(7919) % 10_000),
+            pids: 1,
+            cpu_ns: Some(n),
+            ..Container::default()
+        }));
+    // What 10,000 containers take at once fits in this, but not if a call left anything behind.
+    let limits = Limits {
+        memory: 8 << 20,
+        ..Limits::default()
+    };
+    let component = Component::builtin(limits).expect("it was compiled for this machine");
+    let notes = |snapshot| Notes {
+        snapshot,
+        asked: Arc::default(),
+    };
+    let mut events = Events::new(&component, Box::new(notes(snapshot)));
+    let first = events
+        .now()
+        .expect("static")
+        .event_json("web")
+        .expect("it fits");
+    for _ in 0..20 {
+        let again = events
+            .now()
+            .expect("static")
+            .event_json("web")
+            .expect("it fits");
+        assert_eq!(first, again);
+    }
+    let limits = Limits {
+        memory: 1 << 18,
+        ..Limits::default()
+    };
+    let component = Component::builtin(limits).expect("it was compiled for this machine");
+    let mut events = Events::new(&component, Box::new(notes(pod())));
+    let mut now = events.now().expect("static");
+    for _ in 0..100_000 {
+        now.stats_json("web", Dialect::Runsc).expect("it fits");
+    }
+}
