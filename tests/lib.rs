@@ -22,7 +22,9 @@ pub fn program() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "--package", "eventout"]);
+        // The whole workspace, as the tests are: for one package alone, features of dependencies would
+        // differ and wasmtime would be compiled once more.
+        build.args(["build", "--quiet", "--locked", "--workspace"]);
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }

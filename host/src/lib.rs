@@ -72,7 +72,8 @@ mod bindings {
 /// What one call of a component may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long it may take. It is stopped after that time, and at most a tenth of it later.
+    /// How long it may take. It is stopped after that time, at most a tenth of it later, and never
+    /// before 10 ms.
     pub time: Duration,
     /// How much memory the component may have, in bytes.
     pub memory: usize,
@@ -149,7 +150,8 @@ impl Component {
         let mut linker = Linker::new(&engine);
         bindings::Eventout::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let pre = bindings::EventoutPre::new(linker.instantiate_pre(&component)?)?;
-        let watchdog = Watchdog::new(&engine, limits.time / 10).context("cannot start a thread")?;
+        let tick = (limits.time / 10).max(Duration::from_millis(1));
+        let watchdog = Watchdog::new(&engine, tick).context("cannot start a thread")?;
         Ok(Self {
             shared: Arc::new(Shared {
                 name: name.to_owned(),

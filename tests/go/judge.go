@@ -2,10 +2,12 @@
 //
 //	go run judge.go stats|event-out <SCENARIO >LINES
 //	go run judge.go check <LINES
+//	go run judge.go not-found <STRINGS >LINES
 //
-// It reads the first instant of a scenario and prints a line for each container: what `runsc events`
-// would print (stats), or the EventOut that the sentry hands out (event-out). Or it reads lines that
-// somebody else printed, refuses what is not in gVisor's schema, and prints how many there were. The types are those of
+// It reads a scenario and prints a line for each container at each instant: what `runsc events` would
+// print (stats), or the EventOut that the sentry hands out (event-out). Or it reads lines that somebody
+// else printed, refuses what is not in gVisor's schema, and prints how many there were (check). Or it
+// reads IDs as strings of JSON, and prints gVisor's error for each (not-found). The types are those of
 // gVisor's runsc/boot/events.go, field by field; the rules are those of containerManager.Event there
 // and of populateStats in runsc/container/container.go. Where the host measured a container alone, its
 // figures take the place of the computed ones.
@@ -16,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
@@ -84,59 +87,90 @@ type Instant struct {
 
 func main() {
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
-	if os.Args[1] == "check" {
-		check(in)
-		return
+	out := bufio.NewWriterSize(os.Stdout, 1<<20)
+	var err error
+	switch mode := os.Args[1]; mode {
+	case "stats", "event-out":
+		err = judge(mode, in, out)
+	case "check":
+		err = check(in, out)
+	case "not-found":
+		err = notFound(in, out)
+	default:
+		err = fmt.Errorf("no mode %q", mode)
 	}
-	var instant Instant
-	if err := json.NewDecoder(in).Decode(&instant); err != nil {
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	out := json.NewEncoder(os.Stdout)
-	for _, c := range instant.Containers {
-		if c.Error != "" {
-			continue
+}
+
+func judge(mode string, in io.Reader, out io.Writer) error {
+	decoder := json.NewDecoder(in)
+	encoder := json.NewEncoder(out)
+	for {
+		var instant Instant
+		if err := decoder.Decode(&instant); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
 		}
-		event := event(&instant, c.ID, c.Pids)
-		var err error
-		switch os.Args[1] {
-		case "event-out":
-			err = out.Encode(event)
-		case "stats":
-			populateStats(&instant, event, c.ID)
-			if c.Stats != nil {
-				// Decoding leaves alone what the text does not mention.
-				err = json.Unmarshal(c.Stats, &event.Event.Data)
+		for _, c := range instant.Containers {
+			if c.Error != "" {
+				continue
 			}
-			if err == nil {
-				err = out.Encode(event.Event)
+			event := event(&instant, c.ID, c.Pids)
+			var line any = event
+			if mode == "stats" {
+				populateStats(&instant, event, c.ID)
+				if c.Stats != nil {
+					// Decoding leaves alone what the text does not mention.
+					if err := json.Unmarshal(c.Stats, &event.Event.Data); err != nil {
+						return err
+					}
+				}
+				line = event.Event
 			}
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			if err := encoder.Encode(line); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func check(in io.Reader) {
+func check(in io.Reader, out io.Writer) error {
 	decoder := json.NewDecoder(in)
 	decoder.DisallowUnknownFields()
 	for n := 0; ; n++ {
 		var event Event
 		err := decoder.Decode(&event)
 		if err == io.EOF {
-			fmt.Println(n)
-			return
+			fmt.Fprintln(out, n)
+			return nil
 		}
 		if err == nil && event.Type != "stats" {
 			err = fmt.Errorf("event of type %q", event.Type)
 		}
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			return err
 		}
+	}
+}
+
+func notFound(in io.Reader, out io.Writer) error {
+	decoder := json.NewDecoder(in)
+	for {
+		var id string
+		if err := decoder.Decode(&id); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		// As in runsc/boot/loader.go.
+		fmt.Fprintln(out, fmt.Errorf("container %q not found", id))
 	}
 }
 
@@ -189,5 +223,11 @@ func populateStats(in *Instant, out *EventOut, cid string) {
 		allContainersUsage = cgroupsUsage
 		containerUsage = cgroupsUsage / numContainers
 	}
-	*total = uint64(float64(containerUsage) * (float64(cgroupsUsage) / float64(allContainersUsage)))
+	product := float64(containerUsage) * (float64(cgroupsUsage) / float64(allContainersUsage))
+	// What becomes of 2^64 and more, Go leaves to the machine. eventout defines it.
+	if product >= math.MaxUint64 {
+		*total = math.MaxUint64
+		return
+	}
+	*total = uint64(product)
 }

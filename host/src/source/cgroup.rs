@@ -286,11 +286,16 @@ impl Group {
                 update_memory_error: None,
             })
         };
-        match read() {
-            // Whatever went wrong, it went wrong because the group went away.
-            Err(_) if !self.exists() => Err(NotFound("its cgroup has gone".to_owned()).into()),
-            read => read.map(Arc::new),
+        let snapshot = read();
+        // A group goes away in one hierarchy after the other. Then figures are missing, one of those
+        // that must be there among them.
+        let holes = snapshot
+            .as_ref()
+            .map_or(true, |snapshot| snapshot.cgroup_cpu_ns.is_none());
+        if holes && !self.folders().all(|folder| folder.is_dir()) {
+            return Err(NotFound("its cgroup has gone".to_owned()).into());
         }
+        snapshot.map(Arc::new)
     }
 
     fn cpu(&self) -> Result<Cpu> {
@@ -351,28 +356,31 @@ fn memory_v1(folder: &Path) -> Result<Memory> {
     let raw = control(folder, "memory.stat", table)?.unwrap_or_default();
     Ok(Memory {
         cache: figure(&raw, "cache"),
-        usage: entry("")?,
         swap: entry("memsw.")?,
         kernel: entry("kmem.")?,
         kernel_tcp: entry("kmem.tcp.")?,
+        // The one that must be there is read last: see `Group::snapshot`.
+        usage: entry("")?,
         raw,
     })
 }
 
 fn memory_v2(folder: &Path) -> Result<Memory> {
-    let usage = control(folder, "memory.current", number)?;
     let limit = control(folder, "memory.max", maximum)?;
     let raw = control(folder, "memory.stat", table)?.unwrap_or_default();
     // runc counts memory and swap together on v2 too, as v1 does.
     let swap = control(folder, "memory.swap.current", number)?;
     let swap_limit = control(folder, "memory.swap.max", maximum)?;
+    let max = control(folder, "memory.peak", number)?;
+    // The one that must be there is read last: see `Group::snapshot`.
+    let usage = control(folder, "memory.current", number)?;
     let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
     Ok(Memory {
         cache: figure(&raw, "file"),
         usage: MemoryEntry {
             limit,
             usage,
-            max: control(folder, "memory.peak", number)?,
+            max,
             failcnt: None,
         },
         swap: MemoryEntry {

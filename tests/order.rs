@@ -1,0 +1,197 @@
+//! The questions that the component asks, one by one, on a host that notes them. It is a host without the
+//! library: what a wasmtime embedder writes.
+
+use std::fs;
+
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Engine, Store};
+
+use bindings::eventout::stats::sandbox::{Error, Host};
+use bindings::eventout::stats::types::{self, Stats};
+use bindings::exports::eventout::stats::events::Error as EventError;
+
+mod bindings {
+    wasmtime::component::bindgen!({ path: "../wit", world: "eventout" });
+}
+
+/// A host of a pod of `containers`, in which the functions named `failing` fail.
+struct Notes {
+    asked: Vec<String>,
+    failing: &'static str,
+    containers: u64,
+}
+
+impl Notes {
+    fn ask<T>(&mut self, question: &str, answer: T) -> Result<T, Error> {
+        self.asked.push(question.to_owned());
+        let name = question.split(' ').next().unwrap_or_default();
+        if self.failing == name {
+            return Err(match name {
+                "pids-count" => Error::ContainerNotFound,
+                name => Error::Unavailable(format!("no {name} today")),
+            });
+        }
+        Ok(answer)
+    }
+}
+
+impl types::Host for Notes {}
+
+impl Host for Notes {
+    fn pids_count(&mut self, container: String) -> Result<u64, Error> {
+        self.ask(&format!("pids-count {container}"), 1)
+    }
+
+    fn update_memory_usage(&mut self) -> Result<(), Error> {
+        self.ask("update-memory-usage", ())
+    }
+
+    fn memory_usage(&mut self) -> Result<u64, Error> {
+        self.ask("memory-usage", 100)
+    }
+
+    fn container_count(&mut self) -> Result<u64, Error> {
+        let containers = self.containers;
+        self.ask("container-count", containers)
+    }
+
+    fn root_container(&mut self) -> Result<String, Error> {
+        self.ask("root-container", "pause".to_owned())
+    }
+
+    fn cpu_usage(&mut self) -> Result<Vec<(String, u64)>, Error> {
+        // Out of order, and one of them twice.
+        let usage = [("web", 1), ("db", 2), ("pause", 3), ("db", 4)];
+        self.ask(
+            "cpu-usage",
+            usage.map(|(id, ns)| (id.to_owned(), ns)).into(),
+        )
+    }
+
+    fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, Error> {
+        self.ask("cgroup-cpu-usage", Some(16))
+    }
+
+    fn container_stats(&mut self, container: String) -> Result<Option<Stats>, Error> {
+        self.ask(&format!("container-stats {container}"), None)
+    }
+}
+
+/// What the component answers to `stats` (or else `event`) of the container `web`, and what it asks.
+fn call(
+    stats: bool,
+    containers: u64,
+    failing: &'static str,
+) -> (Result<Stats, EventError>, String) {
+    let engine = Engine::default();
+    let wasm = fs::read(tests::root().join("guest/eventout.wasm")).expect("it is there");
+    let component = Component::from_binary(&engine, &wasm).expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    bindings::Eventout::add_to_linker::<_, HasSelf<Notes>>(&mut linker, |notes| notes)
+        .expect("it has no other");
+    let notes = Notes {
+        asked: Vec::new(),
+        failing,
+        containers,
+    };
+    let mut store = Store::new(&engine, notes);
+    let instance = bindings::Eventout::instantiate(&mut store, &component, &linker)
+        .expect("it needs nothing else");
+    let events = instance.eventout_stats_events();
+    let answer = if stats {
+        events
+            .call_stats(&mut store, "web")
+            .expect("no trap")
+            .map(|event| event.data)
+    } else {
+        events
+            .call_event(&mut store, "web")
+            .expect("no trap")
+            .map(|out| out.event.data)
+    };
+    (answer, store.into_data().asked.join(", "))
+}
+
+const FACTS: &str =
+    "pids-count web, update-memory-usage, memory-usage, container-count, root-container, cpu-usage";
+
+#[test]
+fn questions_come_in_gvisors_order() {
+    let (event, asked) = call(false, 3, "");
+    assert_eq!(asked, FACTS);
+    assert_eq!(event.expect("no error").memory.usage.usage, Some(50));
+    let (stats, asked) = call(true, 3, "");
+    assert_eq!(
+        asked,
+        format!("{FACTS}, cgroup-cpu-usage, container-stats web")
+    );
+    // 1 of 1 + 4 + 3, scaled to 16.
+    assert_eq!(stats.expect("no error").cpu.usage.total, Some(2));
+}
+
+#[test]
+fn nothing_is_asked_after_a_failed_pid_count() {
+    for stats in [true, false] {
+        let (answer, asked) = call(stats, 3, "pids-count");
+        assert_eq!(asked, "pids-count web");
+        let Err(EventError::ContainerNotFound(text)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(text, r#"container "web" not found"#);
+    }
+}
+
+#[test]
+fn the_error_of_update_memory_usage_is_ignored() {
+    let (answer, asked) = call(false, 3, "update-memory-usage");
+    assert_eq!(asked, FACTS);
+    assert_eq!(answer.expect("no error").memory.usage.usage, Some(50));
+}
+
+#[test]
+fn the_error_of_cgroup_cpu_usage_counts_as_none() {
+    let (answer, asked) = call(true, 3, "cgroup-cpu-usage");
+    assert!(
+        asked.ends_with("cgroup-cpu-usage, container-stats web"),
+        "{asked}"
+    );
+    assert_eq!(answer.expect("no error").cpu.usage.total, Some(1));
+}
+
+#[test]
+fn any_other_error_ends_the_call_with_the_hosts_words() {
+    for (failing, last) in [
+        ("memory-usage", "memory-usage"),
+        ("container-count", "container-count"),
+        ("root-container", "root-container"),
+        ("cpu-usage", "cpu-usage"),
+        ("container-stats", "container-stats web"),
+    ] {
+        let (answer, asked) = call(true, 3, failing);
+        assert!(asked.ends_with(last), "{asked}");
+        let Err(EventError::Unavailable(text)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(text, format!("no {failing} today"));
+    }
+}
+
+#[test]
+fn the_root_is_asked_for_only_among_several() {
+    let (answer, asked) = call(false, 1, "root-container");
+    assert_eq!(asked, FACTS.replace(", root-container", ""));
+    assert_eq!(answer.expect("no error").memory.usage.usage, Some(100));
+}
+
+#[test]
+fn an_empty_sandbox_is_an_error_and_nothing_more_is_asked() {
+    let (answer, asked) = call(true, 0, "");
+    assert_eq!(
+        asked,
+        "pids-count web, update-memory-usage, memory-usage, container-count"
+    );
+    let Err(EventError::NoContainer(text)) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(text, "no container was found");
+}
