@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use serde_json::Value;
+
 /// The root of the workspace.
 pub fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
@@ -100,6 +102,63 @@ pub fn can_run(missing: &str) -> bool {
     // Past the capture of the test runner.
     let _ = fs::write("/dev/stderr", format!("NOT RUN: {missing}\n"));
     false
+}
+
+/// What keeps containers of these tools from running here, if anything does.
+///
+/// # Panics
+///
+/// Where this is not Linux.
+pub fn missing(tools: &[&str]) -> String {
+    // The owner of a process's folder in /proc is who it runs as.
+    let root =
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").expect("Linux")) == 0;
+    let absent = tools.iter().find(|tool| {
+        let version = Command::new(tool).arg("--version").output();
+        version.is_err()
+    });
+    match absent {
+        Some(tool) => format!("there is no {tool} (see tests/run)"),
+        None if !root => "only root can start containers".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// What a command prints.
+///
+/// # Panics
+///
+/// Where it fails.
+#[track_caller]
+pub fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+/// Makes an OCI bundle in `folder`: busybox, which runs `script`, with the spec of that runtime as `change`
+/// changes it.
+///
+/// # Panics
+///
+/// Where it can't be made.
+pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&mut Value)) {
+    let bin = folder.join("rootfs/bin");
+    fs::create_dir_all(&bin).expect("a folder");
+    fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox is there");
+    for tool in ["sh", "dd", "head", "sleep", "tr"] {
+        std::os::unix::fs::symlink("busybox", bin.join(tool)).expect("a link");
+    }
+    run(Command::new(runtime).arg("spec").current_dir(folder));
+    let config = folder.join("config.json");
+    let text = fs::read(&config).expect("the spec is there");
+    let mut spec: Value = serde_json::from_slice(&text).expect("it is JSON");
+    spec["process"]["terminal"] = false.into();
+    spec["process"]["args"] = serde_json::json!(["/bin/sh", "-c", script]);
+    spec["root"] = serde_json::json!({"path": "rootfs", "readonly": true});
+    change(&mut spec);
+    fs::write(&config, spec.to_string()).expect("it can be written");
 }
 
 /// Go's word on events: `go/judge.go`, built. `None` where there is no Go.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{can_run, eventout, judge, printed, program, scratch, wait_until};
+use tests::{can_run, eventout, judge, missing, printed, program, run, scratch, wait_until};
 
 /// The tests have the machine's hierarchies to themselves, one after the other.
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -21,22 +21,6 @@ sleep 1000 & sleep 1000 & sleep 1000 &
 while :; do :; done";
 const TASKS: u64 = 4;
 const MEMORY: u64 = 20 << 20;
-
-/// What keeps containers of these tools from running here, if anything does.
-fn missing(tools: &[&str]) -> String {
-    // The owner of a process's folder in /proc is who it runs as.
-    let root =
-        std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").expect("Linux")) == 0;
-    let absent = tools.iter().find(|tool| {
-        let version = Command::new(tool).arg("--version").output();
-        version.is_err()
-    });
-    match absent {
-        Some(tool) => format!("there is no {tool} (see tests/run)"),
-        None if !root => "only root can start containers".to_owned(),
-        None => String::new(),
-    }
-}
 
 /// crun refuses machines that have controllers in v1 hierarchies and in v2. Where v2 has nothing but
 /// hugetlb, this moves that to v1 as long as it lives.
@@ -79,14 +63,6 @@ impl Drop for PureV1 {
     }
 }
 
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().expect("it runs");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("it prints UTF-8")
-}
-
 /// A container with the load, which goes when this does.
 struct Container {
     runtime: &'static str,
@@ -100,36 +76,22 @@ impl Container {
     fn start(runtime: &'static str, state: Option<&Path>, id: &str) -> Self {
         let id = format!("eventout-{}-{id}", std::process::id());
         let folder = scratch(&format!("{runtime}-{id}"));
-        let bin = folder.join("rootfs/bin");
-        fs::create_dir_all(&bin).expect("a folder");
-        fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox is there");
-        for tool in ["sh", "dd", "sleep"] {
-            std::os::unix::fs::symlink("busybox", bin.join(tool)).expect("a link");
-        }
         let container = Self {
             runtime,
             state: state.map(Path::to_owned),
             folder,
             id,
         };
-        run(Command::new(runtime)
-            .arg("spec")
-            .current_dir(&container.folder));
-        let config = container.folder.join("config.json");
-        let text = fs::read(&config).expect("the spec is there");
-        let mut spec: Value = serde_json::from_slice(&text).expect("it is JSON");
-        spec["process"]["terminal"] = false.into();
-        spec["process"]["args"] = json!(["/bin/sh", "-c", LOAD]);
-        spec["root"] = json!({"path": "rootfs", "readonly": true});
-        let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"});
-        spec["mounts"]
-            .as_array_mut()
-            .expect("it has mounts")
-            .push(tmp);
-        spec["linux"]["cgroupsPath"] = format!("/{}", container.id).into();
-        spec["linux"]["resources"]["memory"] = json!({"limit": 128 << 20});
-        spec["linux"]["resources"]["pids"] = json!({"limit": 50});
-        fs::write(&config, spec.to_string()).expect("it can be written");
+        tests::bundle(Path::new(runtime), &container.folder, LOAD, |spec| {
+            let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"});
+            spec["mounts"]
+                .as_array_mut()
+                .expect("it has mounts")
+                .push(tmp);
+            spec["linux"]["cgroupsPath"] = format!("/{}", container.id).into();
+            spec["linux"]["resources"]["memory"] = json!({"limit": 128 << 20});
+            spec["linux"]["resources"]["pids"] = json!({"limit": 50});
+        });
         // Not a pipe, which the container would keep open.
         let log = || File::create(container.folder.join("log")).expect("a file");
         let status = container

@@ -184,6 +184,18 @@ impl Events {
         }
     }
 
+    /// The whole ID of the container that `container` means: with a source of gVisor, the beginning of one
+    /// is enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] where it could mean more than one.
+    pub fn resolve(&mut self, container: &str) -> Result<String> {
+        check_length(container)
+            .and_then(|()| self.source.resolve(container))
+            .with_context(|| format!("cannot find container {}", shorten(container)))
+    }
+
     /// Begins the source's next instant: what is asked of it is no older than this call, and a sandbox
     /// may be read once for all its containers.
     ///
@@ -200,7 +212,7 @@ impl Events {
         &mut self,
         what: &str,
         container: &str,
-        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Result<T, events::Error>>,
+        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Answer<T>>,
     ) -> Result<T> {
         check_length(container)
             .and_then(|()| self.source.snapshot(container))
@@ -214,7 +226,7 @@ impl Events {
         &mut self,
         what: &str,
         container: &str,
-        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Result<String, events::Error>>,
+        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Answer<String>>,
     ) -> Result<String> {
         self.call(what, container, |guest, store| {
             let answer = call(guest, store)?;
@@ -261,6 +273,9 @@ impl Events {
         }
     }
 }
+
+/// What a component answers.
+type Answer<T> = Result<T, events::Error>;
 
 /// A source at one instant.
 ///

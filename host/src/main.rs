@@ -19,8 +19,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
-    /// Where the facts come from: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT]
-    /// [default: the runtime that knows the container]
+    /// Where the facts come from: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT],
+    /// gvisor[:ROOT] [default: the runtime that knows the container]
     #[arg(long, global = true, value_name = "SPEC")]
     source: Option<Spec>,
 
@@ -121,7 +121,15 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
                 (false, DialectArg::Runsc) => Some(Dialect::Runsc),
                 (false, DialectArg::Runc) => Some(Dialect::Runc),
             };
-            let ids = (!args.all).then(|| args.containers.clone());
+            // Once and for all: a stream does not go on with another container of a longer ID.
+            let mut ids = Vec::new();
+            for id in &args.containers {
+                match events.resolve(id) {
+                    Ok(id) => ids.push(id),
+                    Err(e) => out.fail(&e),
+                }
+            }
+            let ids = (!args.all).then_some(ids);
             repeat(ids, args.rhythm, out, |ids| {
                 let mut now = events.now()?;
                 let ids = match ids {
@@ -149,9 +157,10 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
             Ok(())
         }
         Command::Record { container, rhythm } => {
+            let container = source.resolve(container)?;
             repeat(Some(vec![container.clone()]), *rhythm, out, |_| {
                 source.advance()?;
-                let line = record(&mut *source, container);
+                let line = record(&mut *source, &container);
                 Ok(vec![(container.clone(), line)])
             })
         }

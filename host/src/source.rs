@@ -1,6 +1,7 @@
 //! Where the facts come from.
 
 mod cgroup;
+mod gvisor;
 mod runtime;
 mod scenario;
 
@@ -29,6 +30,15 @@ pub trait Source: Send {
     ///
     /// Where the source can't be read.
     fn containers(&mut self) -> Result<Vec<Listed>>;
+
+    /// The ID of the container that `container` means: itself, unless the source's users may shorten IDs.
+    ///
+    /// # Errors
+    ///
+    /// Where it could mean more than one.
+    fn resolve(&mut self, container: &str) -> Result<String> {
+        Ok(container.to_owned())
+    }
 
     /// Begins the next instant. What is read from now on is no older, and readings of one sandbox may
     /// be the same until the next instant begins.
@@ -142,6 +152,8 @@ pub enum Spec {
     Runc(Option<PathBuf>),
     /// `crun[:ROOT]`: the containers in crun's state folder.
     Crun(Option<PathBuf>),
+    /// `gvisor[:ROOT]`: the containers in runsc's root folder.
+    Gvisor(Option<PathBuf>),
     /// Whatever runtime knows the container, looked up in the usual state folders.
     Auto,
 }
@@ -167,8 +179,10 @@ impl FromStr for Spec {
             ("cgroup", root) => Ok(Self::Cgroup(root)),
             ("runc", root) => Ok(Self::Runc(root)),
             ("crun", root) => Ok(Self::Crun(root)),
+            ("gvisor", root) => Ok(Self::Gvisor(root)),
             _ => Err(
-                "there are scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT] and crun[:ROOT]"
+                "there are scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT] and \
+                gvisor[:ROOT]"
                     .to_owned(),
             ),
         }
@@ -189,7 +203,11 @@ impl Spec {
             Self::Cgroup(root) => Box::new(cgroup::Cgroups::open(root.as_deref())?),
             Self::Runc(root) => Box::new(runtime::Runtimes::new(&[Kind::Runc], root.clone())),
             Self::Crun(root) => Box::new(runtime::Runtimes::new(&[Kind::Crun], root.clone())),
-            Self::Auto => Box::new(runtime::Runtimes::new(&[Kind::Runc, Kind::Crun], None)),
+            Self::Gvisor(root) => Box::new(runtime::Runtimes::new(&[Kind::Gvisor], root.clone())),
+            Self::Auto => {
+                let kinds = [Kind::Runc, Kind::Crun, Kind::Gvisor];
+                Box::new(runtime::Runtimes::new(&kinds, None))
+            }
         })
     }
 }

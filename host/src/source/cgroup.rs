@@ -120,6 +120,17 @@ impl Mounts {
         Some(mount.root.join(below))
     }
 
+    /// The CPU time of the cgroup that a process is in, in nanoseconds. `None` where that is the machine's root
+    /// group, or isn't accounted.
+    pub(super) fn cpu_of_process(&self, pid: u32) -> Result<Option<u64>> {
+        let file = format!("/proc/{pid}/cgroup");
+        let cgroups = read_text(Path::new(&file)).with_context(|| file)?;
+        match path_of_process(&cgroups) {
+            None | Some("/") => Ok(None),
+            Some(path) => Ok(self.group(Path::new(path))?.cpu()?.usage.total),
+        }
+    }
+
     /// The group of that path, as /proc/PID/cgroup and the state of runtimes have it.
     pub(super) fn group(&self, path: &Path) -> Result<Group> {
         if !path
@@ -151,6 +162,25 @@ impl Mounts {
             unified: folder(&|mount| mount.v1.is_none()),
         })
     }
+}
+
+/// The path of a process's cgroup, in the v1 hierarchy that accounts for CPU time or in the v2 hierarchy, from
+/// the text of its /proc/PID/cgroup.
+fn path_of_process(cgroups: &str) -> Option<&str> {
+    let mut unified = None;
+    for line in cgroups.lines() {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        if controllers
+            .split(',')
+            .any(|controller| controller == "cpuacct")
+        {
+            return Some(path);
+        }
+        if controllers.is_empty() {
+            unified = Some(path);
+        }
+    }
+    unified
 }
 
 /// One line of a mountinfo file.
@@ -568,6 +598,20 @@ a line of some other form
         let mounts = Mounts::parse("35 31 0:38 / /tmp rw - cgroup2 cgroup2 rw");
         for path in ["/..", "/a/../../etc", "relative/.."] {
             assert!(mounts.group(Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_group_of_a_process_is_the_one_that_accounts_for_its_cpu_time() {
+        for (cgroups, path) in [
+            ("2:memory:/a\n1:cpu,cpuacct:/b:c\n0::/d\n", Some("/b:c")),
+            ("1:name=systemd:/a\n0::/d\n", Some("/d")),
+            ("0::/\n", Some("/")),
+            ("1:memory:/a\n", None),
+            ("", None),
+            ("0\n", None),
+        ] {
+            assert_eq!(path_of_process(cgroups), path, "{cgroups:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `runc[:ROOT]` and `crun[:ROOT]`: containers by the state that their runtime keeps of them.
+//! `runc[:ROOT]`, `crun[:ROOT]`, `gvisor[:ROOT]`: containers by the state that their runtime keeps of them.
 
 use std::collections::HashMap;
 use std::env;
@@ -12,34 +12,30 @@ use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
 use super::cgroup::{Group, Mounts};
-use super::{Listed, NotFound, Snapshot, Source, check_folder_name, read_text};
-use crate::Result;
+use super::gvisor::{self, Known};
+use super::{Listed, NotFound, Refused, Snapshot, Source, check_folder_name, read_text};
+use crate::{Error, Result};
 
 /// A runtime with a format of state of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Runc,
     Crun,
+    Gvisor,
 }
 
 impl Kind {
+    /// What `--source` calls it.
     fn name(self) -> &'static str {
         match self {
             Self::Runc => "runc",
             Self::Crun => "crun",
-        }
-    }
-
-    /// The file that holds the state, in the folder of a container.
-    fn state_file(self) -> &'static str {
-        match self {
-            Self::Runc => "state.json",
-            Self::Crun => "status",
+            Self::Gvisor => "gvisor",
         }
     }
 }
 
-/// A state folder of a runtime: it has a folder for each container.
+/// A state folder of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     kind: Kind,
@@ -52,8 +48,43 @@ impl Place {
         format!("{}:{}", self.kind.name(), self.root.display())
     }
 
+    /// The state file of a container, as a pattern in the case of gVisor: the sandbox's ID is part of it.
     fn state_file(&self, id: &str) -> PathBuf {
-        self.root.join(id).join(self.kind.state_file())
+        match self.kind {
+            Kind::Runc => self.root.join(id).join("state.json"),
+            Kind::Crun => self.root.join(id).join("status"),
+            Kind::Gvisor => self.root.join(format!("{id}_sandbox:*.state")),
+        }
+    }
+
+    /// The containers in it, in order.
+    fn containers(&self) -> io::Result<Vec<Known>> {
+        if self.kind == Kind::Gvisor {
+            return Known::all(&self.root);
+        }
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            ids.extend(entry?.file_name().into_string());
+        }
+        ids.retain(|id| self.state_file(id).exists());
+        ids.sort();
+        let alone = |id: String| Known {
+            sandbox: id.clone(),
+            id,
+        };
+        Ok(ids.into_iter().map(alone).collect())
+    }
+
+    /// The container of that ID, if it is in here.
+    fn find(&self, id: &str) -> io::Result<Option<Known>> {
+        if self.kind == Kind::Gvisor {
+            return Ok(self.containers()?.into_iter().find(|known| known.id == id));
+        }
+        let there = self.state_file(id).metadata().map(|_| Known {
+            id: id.to_owned(),
+            sandbox: id.to_owned(),
+        });
+        there.map(Some)
     }
 }
 
@@ -62,6 +93,8 @@ pub(super) struct Runtimes {
     kinds: Vec<Kind>,
     /// The only state folder to look at; the usual ones where it is `None`.
     root: Option<PathBuf>,
+    /// The sandboxes of gVisor that were read at this instant.
+    sandboxes: HashMap<PathBuf, Arc<Snapshot>>,
 }
 
 impl Runtimes {
@@ -69,6 +102,7 @@ impl Runtimes {
         Self {
             kinds: kinds.to_vec(),
             root,
+            sandboxes: HashMap::new(),
         }
     }
 
@@ -88,39 +122,37 @@ impl Runtimes {
             .collect()
     }
 
-    /// Where the container's state is, and the state.
-    fn find(&self, id: &str) -> Result<(Place, String)> {
+    /// The only place that knows the container.
+    fn find(&self, id: &str) -> Result<(Place, Known)> {
         let places = self.places();
-        let mut found: Vec<(Place, String)> = Vec::new();
+        let mut found = Vec::new();
         let mut unreadable = None;
         for place in &places {
-            let path = place.state_file(id);
-            match read_text(&path) {
-                Ok(text) => found.push((place.clone(), text)),
+            match place.find(id) {
+                Ok(known) => found.extend(known.map(|known| (place.clone(), known))),
                 Err(e) if is_absent(&e) => {}
                 Err(e) => {
+                    let path = place.state_file(id);
                     unreadable = Some(format_err!("{e}").context(path.display().to_string()));
                 }
             }
         }
-        let Some(first) = found.pop() else {
-            return Err(unreadable.unwrap_or_else(|| {
-                let files: Vec<_> = places
-                    .iter()
-                    .map(|place| place.state_file(id).display().to_string())
-                    .collect();
-                NotFound(format!("there is no {}", files.join(", no "))).into()
-            }));
-        };
-        if !found.is_empty() {
-            found.push(first);
+        if found.len() > 1 {
             let names: Vec<_> = found.iter().map(|(place, _)| place.name()).collect();
             bail!(
                 "more than one runtime knows it, choose one: --source {}",
                 names.join(" or ")
             );
         }
-        Ok(first)
+        found.pop().ok_or_else(|| {
+            unreadable.unwrap_or_else(|| {
+                let files: Vec<_> = places
+                    .iter()
+                    .map(|place| place.state_file(id).display().to_string())
+                    .collect();
+                NotFound(format!("there is no {}", files.join(", no "))).into()
+            })
+        })
     }
 }
 
@@ -134,6 +166,20 @@ fn is_absent(error: &io::Error) -> bool {
 
 /// Where a runtime keeps its state when it is called by hand, by Docker, or by containerd.
 fn usual_roots(kind: Kind) -> Vec<PathBuf> {
+    if kind == Kind::Gvisor {
+        // /var/run is a link to /run almost everywhere.
+        let roots = ["/run/runsc", "/var/run/runsc"].map(PathBuf::from);
+        let mut roots: Vec<_> = roots
+            .into_iter()
+            .filter_map(|root| root.canonicalize().ok())
+            .collect();
+        roots.dedup();
+        return if roots.is_empty() {
+            vec!["/run/runsc".into()]
+        } else {
+            roots
+        };
+    }
     let mut roots = vec![Path::new("/run").join(kind.name())];
     if let Some(run) = env::var_os("XDG_RUNTIME_DIR") {
         roots.push(Path::new(&run).join(kind.name()));
@@ -157,34 +203,74 @@ impl Source for Runtimes {
     fn containers(&mut self) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         for place in self.places() {
-            let entries = match fs::read_dir(&place.root) {
-                Ok(entries) => entries,
+            let containers = match place.containers() {
                 Err(e) if self.root.is_none() && is_absent(&e) => continue,
-                Err(e) => return Err(e).with_context(|| format!("cannot list {}", place.name())),
+                containers => {
+                    containers.with_context(|| format!("cannot list {}", place.name()))?
+                }
             };
-            let mut ids: Vec<_> = entries
-                .flatten()
-                .filter_map(|entry| entry.file_name().into_string().ok())
-                .filter(|id| place.state_file(id).exists())
-                .collect();
-            ids.sort();
-            listed.extend(ids.into_iter().map(|id| Listed {
-                sandbox: id.clone(),
-                id,
+            listed.extend(containers.into_iter().map(|known| Listed {
+                id: known.id,
+                sandbox: known.sandbox,
                 source: place.name(),
             }));
         }
         Ok(listed)
     }
 
+    /// As in runsc, the beginning of an ID is enough where no other begins like it.
+    fn resolve(&mut self, container: &str) -> Result<String> {
+        let places = self.places().into_iter();
+        let gvisor: Vec<_> = places.filter(|place| place.kind == Kind::Gvisor).collect();
+        // What is wrong with an ID comes to light when it is read.
+        let whole = check_folder_name(container).is_err() || self.find(container).is_ok();
+        if gvisor.is_empty() || whole {
+            return Ok(container.to_owned());
+        }
+        let mut ids: Vec<_> = gvisor
+            .iter()
+            .flat_map(|place| place.containers().unwrap_or_default())
+            .map(|known| known.id)
+            .filter(|id| id.starts_with(container))
+            .collect();
+        match ids.len() {
+            0 => Ok(container.to_owned()),
+            1 => Ok(ids.remove(0)),
+            n => {
+                let more = if n > 5 { ", ..." } else { "" };
+                ids.truncate(5);
+                let ids = ids.join(", ");
+                Err(Refused(format!("it could be any of {n}: {ids}{more}")).into())
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.sandboxes.clear();
+        Ok(())
+    }
+
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
         check_folder_name(container)?;
-        let (place, text) = self.find(container)?;
+        let (place, known) = self.find(container)?;
         let state = match place.kind {
-            Kind::Runc => runc_state(&text),
-            Kind::Crun => crun_state(&text),
+            Kind::Runc => runc_state,
+            Kind::Crun => crun_state,
+            Kind::Gvisor => {
+                let sandbox = place.root.join(&known.sandbox);
+                if let Some(snapshot) = self.sandboxes.get(&sandbox) {
+                    return Ok(Arc::clone(snapshot));
+                }
+                let snapshot = Arc::new(gvisor::snapshot(&place.root, &known)?);
+                self.sandboxes.insert(sandbox, Arc::clone(&snapshot));
+                return Ok(snapshot);
+            }
         };
-        let state = state.with_context(|| place.state_file(container).display().to_string())?;
+        let path = place.state_file(container);
+        let state = read_text(&path)
+            .map_err(Error::from)
+            .and_then(|text| state(&text))
+            .with_context(|| path.display().to_string())?;
         if !state.is_running()? {
             return Err(NotFound("it is not running".to_owned()).into());
         }

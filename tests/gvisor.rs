@@ -1,0 +1,552 @@
+//! Live gVisor sandboxes: the sentry as the source, and `runsc events` as the judge.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{can_run, eventout, missing, printed, run, scratch, wait_until};
+
+/// Sandboxes are busy: one at a time, so that those that are compared are not starved.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// Which runsc: Debian bookworm has the first, its backports the second.
+const OLD: &str = "20221219";
+const NEW: &str = "20240729";
+
+/// The program of that version, where `tests/run` has put it, or what is missing.
+fn runsc(version: &str) -> Result<PathBuf, String> {
+    let program = tests::root().join(format!("target/tools/runsc-{version}/usr/bin/runsc"));
+    match missing(&["busybox"]) {
+        absent if !absent.is_empty() => Err(absent),
+        _ if !program.exists() => Err(format!("there is no runsc {version} (see tests/run)")),
+        _ => Ok(program),
+    }
+}
+
+/// What runs in the containers of a pod: how much memory in bytes, and whether it keeps a CPU busy.
+const LOADS: [(&str, u64, bool); 4] = [
+    ("root", 0, false),
+    ("a", 20_000_000, true),
+    ("b", 40_000_000, false),
+    ("c", 0, false),
+];
+
+/// A sandbox, which goes when this does.
+struct Sandbox {
+    runsc: PathBuf,
+    /// runsc's root folder, with bundles beside it.
+    folder: PathBuf,
+    options: Vec<&'static str>,
+    ids: Vec<String>,
+}
+
+impl Sandbox {
+    fn new(runsc: &Path, name: &str, options: &[&'static str]) -> Self {
+        Self {
+            runsc: runsc.to_owned(),
+            folder: scratch(name),
+            options: options.to_vec(),
+            ids: Vec::new(),
+        }
+    }
+
+    /// Starts a pod of the four loads. Whether the sentry keeps cgroups of its own is up to whether the specs
+    /// mount them.
+    fn pod(runsc: &Path, name: &str, options: &[&'static str], cgroup_mount: bool) -> Self {
+        let mut pod = Self::new(runsc, name, options);
+        for (name, memory, busy) in LOADS {
+            let id = format!("eventout-{}-{name}", std::process::id());
+            let root = pod.ids.first().cloned();
+            pod.start("run", &id, memory, busy, root, cgroup_mount);
+        }
+        // Loads are up when memory has stopped to grow.
+        let mut last = 0;
+        wait_until("the loads are up", 120, || {
+            thread::sleep(Duration::from_millis(500));
+            let now = pod.memory();
+            now > 60_000_000 && now == std::mem::replace(&mut last, now)
+        });
+        pod
+    }
+
+    fn start(
+        &mut self,
+        command: &str,
+        id: &str,
+        memory: u64,
+        busy: bool,
+        root: Option<String>,
+        cgroup_mount: bool,
+    ) {
+        let fill = format!("x=$(head -c {memory} /dev/zero | tr '\\0' x)");
+        let then = if busy {
+            "while :; do :; done"
+        } else {
+            "while :; do sleep 1000; done"
+        };
+        let bundle = self.folder.join(format!("bundle-{id}"));
+        tests::bundle(&self.runsc, &bundle, &format!("{fill}; {then}"), |spec| {
+            let parent = format!("/{}", self.ids.first().map_or(id, |root| root));
+            let path = if root.is_some() {
+                format!("{parent}/{id}")
+            } else {
+                parent
+            };
+            spec["linux"]["cgroupsPath"] = path.into();
+            let kind = if root.is_some() {
+                "container"
+            } else {
+                "sandbox"
+            };
+            spec["annotations"] = json!({"io.kubernetes.cri.container-type": kind});
+            if let Some(root) = &root {
+                spec["annotations"]["io.kubernetes.cri.sandbox-id"] = root.clone().into();
+            }
+            let mounts = spec["mounts"].as_array_mut().expect("it has mounts");
+            mounts.retain(|mount| mount["type"] != "cgroup");
+            if cgroup_mount {
+                mounts.push(json!({
+                    "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                    "options": ["nosuid", "noexec", "nodev", "relatime", "ro"],
+                }));
+            }
+        });
+        let log = self.folder.join("log");
+        let file = || File::create(&log).expect("a file");
+        let detach = if command == "run" {
+            &["--detach"][..]
+        } else {
+            &[]
+        };
+        let status = Command::new("timeout")
+            .args(["--signal=KILL", "120"])
+            .arg(&self.runsc)
+            .arg("--root")
+            .arg(self.root())
+            .args(&self.options)
+            .arg(command)
+            .args(detach)
+            .arg("--bundle")
+            .args([bundle.as_os_str(), id.as_ref()])
+            .stdin(Stdio::null())
+            .stdout(file())
+            .stderr(file())
+            .status()
+            .expect("runsc runs");
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        assert!(status.success(), "{log}");
+        self.ids.push(id.to_owned());
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    fn runsc(&self) -> Command {
+        let mut command = Command::new(&self.runsc);
+        command.arg("--root").arg(self.root());
+        command
+    }
+
+    fn source(&self) -> String {
+        format!("gvisor:{}", self.root().display())
+    }
+
+    /// What runsc prints of a container.
+    fn judged(&self, id: &str) -> Figures {
+        figures(&run(self.runsc().args(["events", "--stats", id])))
+    }
+
+    /// What eventout prints of it.
+    fn ours(&self, id: &str) -> Figures {
+        figures(printed(&eventout([
+            "--source",
+            &self.source(),
+            "events",
+            "--stats",
+            id,
+        ])))
+    }
+
+    /// What eventout prints of all, by one reading.
+    fn all(&self) -> BTreeMap<String, Figures> {
+        let output = eventout(["--source", &self.source(), "events", "--all", "--stats"]);
+        let line = |line: &str| {
+            let event: Value = serde_json::from_str(line).expect("it is JSON");
+            (
+                event["id"].as_str().expect("a string").to_owned(),
+                figures(line),
+            )
+        };
+        printed(&output).lines().map(line).collect()
+    }
+
+    /// The sandbox's memory in bytes, by the account of runsc.
+    fn memory(&self) -> u64 {
+        let usage = run(self.runsc().args(["usage", "--full", &self.ids[0]]));
+        let usage: Value = serde_json::from_str(&usage).expect("it is JSON");
+        usage["Total"].as_u64().expect("a figure")
+    }
+
+    /// The CPU time of the sandbox's cgroup in nanoseconds, by the account of the kernel.
+    fn cpu(&self) -> u64 {
+        let v1 = format!("/sys/fs/cgroup/cpuacct/{}/cpuacct.usage", self.ids[0]);
+        let text = fs::read_to_string(v1).expect("this test is for cgroup v1");
+        text.trim().parse().expect("a figure")
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        for id in self.ids.iter().rev() {
+            let _ = self.runsc().args(["kill", id, "KILL"]).output();
+            let _ = self.runsc().args(["delete", "--force", id]).output();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Pids, memory in bytes, CPU time in nanoseconds. What is not printed is 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Figures {
+    pids: u64,
+    memory: u64,
+    cpu: u64,
+}
+
+fn figures(line: &str) -> Figures {
+    let event: Value = serde_json::from_str(line).expect("it is JSON");
+    assert_eq!(event["type"], "stats");
+    let figure = |path: &str| {
+        let figure = event["data"].pointer(path);
+        figure.map_or(0, |figure| figure.as_u64().expect("a u64"))
+    };
+    Figures {
+        pids: figure("/pids/current"),
+        memory: figure("/memory/usage/usage"),
+        cpu: figure("/cpu/usage/total"),
+    }
+}
+
+#[track_caller]
+fn between(low: u64, figure: u64, high: u64) {
+    let (low, high) = (low.min(high), low.max(high));
+    assert!(
+        (low..=high).contains(&figure),
+        "{figure} is not between {low} and {high}"
+    );
+}
+
+/// CPU time of one container: it is scaled by a ratio that moves both ways, since the sentry counts in ticks and
+/// the cgroup doesn't.
+#[track_caller]
+fn about_between(low: u64, figure: u64, high: u64) {
+    between(low - low / 100, figure, high + high / 100);
+}
+
+/// Memory and CPU time of all containers add up to the sandbox's.
+fn adds_up(pod: &Sandbox) {
+    let before = (pod.memory(), pod.cpu());
+    let all = pod.all();
+    let after = (pod.memory(), pod.cpu());
+    assert_eq!(all.len(), pod.ids.len());
+    let memory: u64 = all.values().map(|figures| figures.memory).sum();
+    let cpu: u64 = all.values().map(|figures| figures.cpu).sum();
+    // What rounding down may drop.
+    let dropped = pod.ids.len() as u64;
+    between(
+        before.0.min(after.0) - dropped,
+        memory,
+        before.0.max(after.0),
+    );
+    between(before.1 - before.1 / 1_000_000 - dropped, cpu, after.1);
+}
+
+#[test]
+fn a_pod_is_as_runsc_says() {
+    let runsc = match runsc(NEW) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let pod = Sandbox::pod(&runsc, "pod", &["--network=none"], false);
+    for id in &pod.ids {
+        let (before, ours, after) = (pod.judged(id), pod.ours(id), pod.judged(id));
+        assert_eq!(ours.pids, before.pids, "{id}");
+        between(before.memory, ours.memory, after.memory);
+        about_between(before.cpu, ours.cpu, after.cpu);
+    }
+    adds_up(&pod);
+
+    // IDs may be shortened, as with runsc, to what only one of them begins with.
+    let (root, a) = (&pod.ids[0], &pod.ids[1]);
+    let short = &root[..root.len() - 2];
+    assert_eq!(pod.ours(short).pids, pod.judged(short).pids);
+    let common = &a[..a.len() - 1];
+    let output = eventout(["--source", &pod.source(), "events", "--stats", common]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("it could be any of 4: ") && stderr.contains(a.as_str()),
+        "{stderr}"
+    );
+
+    // The pod is listed as one.
+    let listed = eventout(["--source", &pod.source(), "list"]);
+    let listed: Vec<Value> = printed(&listed)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("it is JSON"))
+        .collect();
+    assert_eq!(listed.len(), 4);
+    assert!(
+        listed
+            .iter()
+            .all(|listed| listed["sandbox"] == root.as_str()),
+        "{listed:?}"
+    );
+
+    // A stream ends with the sandbox.
+    let mut stream = tests::program()
+        .args([
+            "--source",
+            &pod.source(),
+            "events",
+            "--interval",
+            "100ms",
+            a,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut first = [0];
+    let stdout = stream.stdout.as_mut().expect("it is piped");
+    stdout.read_exact(&mut first).expect("it prints");
+    drop(pod);
+    let output = stream.wait_with_output().expect("it ends");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn with_cgroups_inside_each_container_has_its_own_and_all_add_up() {
+    let runsc = match runsc(NEW) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let pod = Sandbox::pod(&runsc, "pod-cgroups", &["--network=none"], true);
+    for id in &pod.ids {
+        let (judged, ours) = (pod.judged(id), pod.ours(id));
+        assert_eq!(ours.pids, judged.pids, "{id}");
+        // Its own, and its part of what the sentry needs for itself.
+        between(
+            judged.memory,
+            ours.memory,
+            judged.memory + judged.memory / 100 + 1,
+        );
+    }
+    let [_, a, b, c] = &pod.ids[..] else {
+        panic!("there are four")
+    };
+    let all = pod.all();
+    assert!(
+        all[a].memory > 20_000_000 && all[b].memory > 40_000_000,
+        "{all:?}"
+    );
+    assert!(all[c].memory < 10_000_000, "{all:?}");
+    // The idle ones have next to none of the busy one's CPU time.
+    assert!(all[a].cpu > 10 * all[c].cpu, "{all:?}");
+    adds_up(&pod);
+}
+
+#[test]
+fn the_old_sentry_tells_enough_to_tell_containers_apart() {
+    let runsc = match runsc(OLD) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let pod = Sandbox::pod(
+        &runsc,
+        "pod-old",
+        &["--network=none", "--platform=ptrace"],
+        false,
+    );
+    let all = pod.all();
+    for id in &pod.ids {
+        // That runsc gives each container the memory and the tasks of the whole sandbox.
+        let judged = pod.judged(id);
+        assert_eq!(judged.memory, pod.memory());
+        assert_eq!(
+            judged.pids,
+            all.values().map(|figures| figures.pids).sum::<u64>()
+        );
+        let (before, ours, after) = (pod.judged(id), pod.ours(id), pod.judged(id));
+        about_between(before.cpu, ours.cpu, after.cpu);
+    }
+    assert_eq!(all[&pod.ids[0]].memory, 0);
+    assert_eq!(all[&pod.ids[1]].memory, pod.memory() / 3);
+    adds_up(&pod);
+}
+
+#[test]
+fn a_sandbox_without_a_cgroup_has_the_sentrys_own_figure() {
+    let runsc = match runsc(NEW) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut sandbox = Sandbox::new(&runsc, "ignore", &["--network=none", "--ignore-cgroups"]);
+    let id = format!("eventout-{}-ignore", std::process::id());
+    sandbox.start("run", &id, 0, true, None, false);
+    let sentry = || {
+        let source = sandbox.source();
+        let output = eventout(["--source", &source, "events", "--stats", "--event-out", &id]);
+        let out: Value = serde_json::from_str(printed(&output)).expect("it is JSON");
+        out["containerUsage"][&id].as_u64().unwrap_or(0)
+    };
+    wait_until("it has used some CPU time", 60, || sentry() > 100_000_000);
+    let (before, ours, after) = (sentry(), sandbox.ours(&id), sentry());
+    between(before, ours.cpu, after);
+    // runsc reports the whole machine's.
+    assert!(sandbox.judged(&id).cpu > 2 * after);
+}
+
+#[test]
+fn a_created_container_has_used_nothing_yet() {
+    let runsc = match runsc(NEW) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut sandbox = Sandbox::new(&runsc, "created", &["--network=none"]);
+    let id = format!("eventout-{}-created", std::process::id());
+    sandbox.start("create", &id, 0, false, None, false);
+    let ours = sandbox.ours(&id);
+    // Where older releases divided by zero.
+    assert_eq!((ours.pids, ours.cpu), (0, 0));
+    assert_eq!(ours.memory, sandbox.judged(&id).memory);
+}
+
+/// A control socket on which `serve` answers, with a state file that leads to it.
+fn impostor(name: &str, serve: impl Fn(std::os::unix::net::UnixStream) + Send + 'static) -> String {
+    let root = scratch(name);
+    let socket = root.join("control.sock");
+    let state = json!({
+        "id": "web",
+        "sandbox": {"id": "web", "pid": std::process::id(), "controlSocketPath": socket},
+    });
+    fs::write(root.join("web_sandbox:web.state"), state.to_string()).expect("a file");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            serve(stream.expect("a connection"));
+        }
+    });
+    format!("gvisor:{}", root.display())
+}
+
+#[test]
+fn whatever_a_sentry_does_is_one_error_in_a_bounded_time() {
+    let answer = |text: &'static str| {
+        move |mut stream: std::os::unix::net::UnixStream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(text.as_bytes());
+            thread::sleep(Duration::from_secs(5));
+        }
+    };
+    let check = |spec: String, says: &str| {
+        let begun = Instant::now();
+        let output = eventout(["--source", &spec, "events", "--stats", "web"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert_eq!(stderr.matches("error: ").count(), 1, "{stderr}");
+        assert!(
+            stderr.contains(says) && !stderr.contains("panicked"),
+            "no {says:?} in {stderr}"
+        );
+        assert!(stderr.len() < 1000, "{stderr}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            begun.elapsed()
+        );
+    };
+    check(impostor("closes", drop), "containerManager.Event");
+    check(
+        impostor("stalls", |_| thread::sleep(Duration::from_secs(30))),
+        "took longer than 2s",
+    );
+    let drips = |mut stream: std::os::unix::net::UnixStream| {
+        while stream.write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    check(impostor("drips", drips), "took longer than 2s");
+    let floods = |mut stream: std::os::unix::net::UnixStream| {
+        let _ = stream.write_all(b"{\"success\":true,\"err\":\"");
+        while stream.write_all(&[b'x'; 65536]).is_ok() {}
+    };
+    check(
+        impostor("floods", floods),
+        "it answers with more than 16777216 bytes",
+    );
+    check(impostor("not-json", answer("hello")), "expected value");
+    check(
+        impostor("cut", answer("{\"success\":true")),
+        "took longer than 2s",
+    );
+    check(impostor("a-list", answer("[]")), "containerManager.Event");
+    let wrong = r#"{"success":true,"err":"","result":{"event":{"data":{"pids":{"current":-1}}}}}"#;
+    check(
+        impostor("wrong", answer(wrong)),
+        "invalid value: integer `-1`",
+    );
+    check(
+        impostor(
+            "no-result",
+            answer(r#"{"success":true,"err":"","result":null}"#),
+        ),
+        "no result",
+    );
+    let unknown = r#"{"success":false,"err":"unknown method","result":null}"#;
+    check(
+        impostor("unknown-method", answer(unknown)),
+        "containerManager.Event: the sentry says \"unknown method\"",
+    );
+
+    // Nobody accepts, and the queue of connections is full.
+    let spec = impostor("never-accepts", drop);
+    let root = spec.strip_prefix("gvisor:").expect("it begins so");
+    let socket = Path::new(root).join("control.sock");
+    fs::remove_file(&socket).expect("it goes");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    rustix::net::listen(&listener, 0).expect("a queue of one");
+    let _waiting = std::os::unix::net::UnixStream::connect(&socket).expect("it has room for one");
+    check(spec, "control.sock");
+
+    // A state file of a sandbox that has gone.
+    let root = scratch("gone");
+    let state =
+        r#"{"id":"web","sandbox":{"id":"web","pid":4194305,"controlSocketPath":"/nowhere"}}"#;
+    fs::write(root.join("web_sandbox:web.state"), state).expect("a file");
+    check(
+        format!("gvisor:{}", root.display()),
+        "its sandbox is not running",
+    );
+    fs::write(root.join("web_sandbox:web.state"), "{}").expect("a file");
+    check(format!("gvisor:{}", root.display()), "not a state of runsc");
+}
