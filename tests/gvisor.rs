@@ -440,6 +440,43 @@ fn a_created_container_has_used_nothing_yet() {
     assert_eq!(ours.memory, sandbox.judged(&id).memory);
 }
 
+#[test]
+fn a_client_of_runtimes_takes_us_for_one() {
+    let runsc = match runsc(NEW) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    let Some(client) = tests::go("client") else {
+        return;
+    };
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut sandbox = Sandbox::new(&runsc, "for-client", &["--network=none"]);
+    let id = format!("eventout-{}-client", std::process::id());
+    sandbox.start("run", &id, 0, false, None, false);
+    // The shell, and what it sleeps in.
+    wait_until("the load is up", 60, || sandbox.judged(&id).pids == 2);
+    // A line of runsc's own command line, which must be one JSON value and nothing else.
+    let root = format!("--root={}", sandbox.root().display());
+    let flags = [root.as_str(), "--log=/dev/null", "--log-format=json"];
+    let output = eventout(flags.iter().chain(&["events", "--stats", &id]));
+    assert_eq!(figures(printed(&output)).pids, 2);
+
+    let root = sandbox.root();
+    let program = tests::program();
+    let mut command = Command::new(client);
+    command
+        .arg(program.get_program())
+        .args([root.as_os_str(), id.as_ref()]);
+    let told: Value = serde_json::from_str(&run(&mut command)).expect("it is JSON");
+    assert_eq!(told["first"], "stats");
+    assert_eq!(told["id"], id.as_str());
+    assert_eq!(told["stats"]["pids"]["current"], 2);
+    assert!(
+        told["stats"]["memory"]["usage"]["usage"].as_u64() > Some(0),
+        "{told}"
+    );
+}
+
 /// A control socket on which `serve` answers, with a state file that leads to it.
 fn impostor(name: &str, serve: impl Fn(std::os::unix::net::UnixStream) + Send + 'static) -> String {
     let root = scratch(name);

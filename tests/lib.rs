@@ -168,26 +168,35 @@ pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&
 /// Where it can't be built, or where [`can_run`] does.
 pub fn judge() -> Option<PathBuf> {
     static JUDGE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let build = || {
-        let there = Command::new("go").arg("version").output().is_ok();
-        if !can_run(if there {
-            ""
-        } else {
-            "there is no Go (Debian's golang-go)"
-        }) {
-            return None;
-        }
-        let judge = scratch("judge").join("judge");
-        let status = Command::new("go")
-            .args(["build", "-o"])
-            .args([&judge, &root().join("tests/go/judge.go")])
-            .env("GOCACHE", env::temp_dir().join("eventout-go-cache"))
-            .status()
-            .expect("go runs");
-        assert!(status.success(), "can't build the judge");
-        Some(judge)
-    };
-    JUDGE.get_or_init(build).clone()
+    JUDGE.get_or_init(|| go("judge")).clone()
+}
+
+/// A program of `tests/go`, built with the packages that Debian has. `None` where there is no Go.
+///
+/// # Panics
+///
+/// Where it can't be built, or where [`can_run`] does.
+pub fn go(name: &str) -> Option<PathBuf> {
+    let there = Command::new("go").arg("version").output().is_ok();
+    if !can_run(if there {
+        ""
+    } else {
+        "there is no Go (Debian's golang-go)"
+    }) {
+        return None;
+    }
+    let program = scratch(name).join(name);
+    let source = root().join(format!("tests/go/{name}.go"));
+    let status = Command::new("go")
+        .args(["build", "-o"])
+        .args([&program, &source])
+        .env("GOCACHE", env::temp_dir().join("eventout-go-cache"))
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode")
+        .status()
+        .expect("go runs");
+    assert!(status.success(), "can't build {}", source.display());
+    Some(program)
 }
 
 /// Waits until `done` says so.

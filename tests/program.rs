@@ -285,12 +285,12 @@ fn a_container_that_is_not_there_is_an_error() {
         1,
         &[&spec, "no such child group"],
     );
-    for kind in ["runc", "crun"] {
+    for kind in ["runc", "crun", "gvisor"] {
         let spec = format!("{kind}:/nonexistent");
         fails(
             &["--source", &spec, "events", "--stats", "no"],
             1,
-            &["no /nonexistent/no/sta"],
+            &["no /nonexistent/no"],
         );
         fails(
             &["--source", &spec, "list"],
@@ -559,7 +559,7 @@ fn a_source_that_there_is_not_is_a_usage_error() {
         "runc:",
         "cgroup:",
         ":x",
-        "gvisor",
+        "gvisor:",
     ] {
         fails(&["--source", spec, "list"], 2, &["--source <SPEC>"]);
     }

@@ -24,6 +24,17 @@ struct Cli {
     #[arg(long, global = true, value_name = "SPEC")]
     source: Option<Spec>,
 
+    /// The state folder of the runtime that knows the container, instead of the usual ones: runc's and
+    /// runsc's own flag
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "source")]
+    root: Option<PathBuf>,
+
+    // Clients of runtimes, such as containerd's shims, pass these two. Errors go to standard error.
+    #[arg(long, global = true, hide = true)]
+    log: Option<PathBuf>,
+    #[arg(long, global = true, hide = true)]
+    log_format: Option<String>,
+
     /// The component that computes the events, instead of the built-in one
     #[arg(long, global = true, value_name = "FILE")]
     component: Option<PathBuf>,
@@ -108,7 +119,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, out: &mut Output) -> Result<()> {
-    let mut source = cli.source.as_ref().unwrap_or(&Spec::Auto).open()?;
+    let spec = match &cli.source {
+        Some(spec) => spec,
+        None => &Spec::Runtime(cli.root.clone()),
+    };
+    let mut source = spec.open()?;
     match &cli.command {
         Command::Events(args) => {
             let component = match &cli.component {

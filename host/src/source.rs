@@ -154,8 +154,8 @@ pub enum Spec {
     Crun(Option<PathBuf>),
     /// `gvisor[:ROOT]`: the containers in runsc's root folder.
     Gvisor(Option<PathBuf>),
-    /// Whatever runtime knows the container, looked up in the usual state folders.
-    Auto,
+    /// Whatever runtime knows the container, looked up in that state folder, or in the usual ones.
+    Runtime(Option<PathBuf>),
 }
 
 impl FromStr for Spec {
@@ -204,9 +204,9 @@ impl Spec {
             Self::Runc(root) => Box::new(runtime::Runtimes::new(&[Kind::Runc], root.clone())),
             Self::Crun(root) => Box::new(runtime::Runtimes::new(&[Kind::Crun], root.clone())),
             Self::Gvisor(root) => Box::new(runtime::Runtimes::new(&[Kind::Gvisor], root.clone())),
-            Self::Auto => {
+            Self::Runtime(root) => {
                 let kinds = [Kind::Runc, Kind::Crun, Kind::Gvisor];
-                Box::new(runtime::Runtimes::new(&kinds, None))
+                Box::new(runtime::Runtimes::new(&kinds, root.clone()))
             }
         })
     }

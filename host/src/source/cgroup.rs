@@ -120,12 +120,10 @@ impl Mounts {
         Some(mount.root.join(below))
     }
 
-    /// The CPU time of the cgroup that a process is in, in nanoseconds. `None` where that is the machine's root
-    /// group, or isn't accounted.
-    pub(super) fn cpu_of_process(&self, pid: u32) -> Result<Option<u64>> {
-        let file = format!("/proc/{pid}/cgroup");
-        let cgroups = read_text(Path::new(&file)).with_context(|| file)?;
-        match path_of_process(&cgroups) {
+    /// The CPU time of the cgroup that a process is in, in nanoseconds, by the text of its
+    /// /proc/PID/cgroup. `None` where that is the machine's root group, or isn't accounted.
+    pub(super) fn cpu_of_process(&self, cgroups: &str) -> Result<Option<u64>> {
+        match path_of_process(cgroups) {
             None | Some("/") => Ok(None),
             Some(path) => Ok(self.group(Path::new(path))?.cpu()?.usage.total),
         }
@@ -613,6 +611,27 @@ a line of some other form
         ] {
             assert_eq!(path_of_process(cgroups), path, "{cgroups:?}");
         }
+    }
+
+    /// Where releases of gVisor report microseconds, or the group above.
+    #[test]
+    fn cpu_time_of_a_process_on_v2_is_its_own_groups_in_nanoseconds() {
+        let root = std::env::temp_dir().join(format!("eventout-v2-{}", std::process::id()));
+        let group = root.join("pod/sandbox");
+        fs::create_dir_all(&group).expect("a folder");
+        for (folder, usec) in [(&root, 90), (&root.join("pod"), 70), (&group, 50)] {
+            fs::write(folder.join("cpu.stat"), format!("usage_usec {usec}\n")).expect("a file");
+        }
+        let mounts = Mounts(vec![Mount {
+            root: "/".into(),
+            point: root.clone(),
+            v1: None,
+        }]);
+        let cpu = |cgroups| mounts.cpu_of_process(cgroups).expect("it can be read");
+        assert_eq!(cpu("0::/pod/sandbox\n"), Some(50_000));
+        // The machine's root group says nothing of one process.
+        assert_eq!(cpu("0::/\n"), None);
+        fs::remove_dir_all(&root).expect("it goes");
     }
 
     #[test]

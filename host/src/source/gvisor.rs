@@ -126,7 +126,9 @@ impl Sandbox {
         if !made("cgroupv1") && !made("cgroupv2") {
             return Ok(None);
         }
-        Mounts::of_this_process()?.cpu_of_process(self.pid)
+        let path = format!("/proc/{}/cgroup", self.pid);
+        let cgroups = read_text(Path::new(&path)).with_context(|| path)?;
+        Mounts::of_this_process()?.cpu_of_process(&cgroups)
     }
 }
 
