@@ -441,7 +441,7 @@ fn a_created_container_has_used_nothing_yet() {
 }
 
 #[test]
-fn a_client_of_runtimes_takes_us_for_one() {
+fn a_single_container_is_as_runsc_says_and_a_client_takes_us_for_runsc() {
     let runsc = match runsc(NEW) {
         Ok(runsc) => runsc,
         Err(missing) => return assert!(!can_run(&missing)),
@@ -455,6 +455,11 @@ fn a_client_of_runtimes_takes_us_for_one() {
     sandbox.start("run", &id, 0, false, None, false);
     // The shell, and what it sleeps in.
     wait_until("the load is up", 60, || sandbox.judged(&id).pids == 2);
+    let (before, ours, after) = (sandbox.judged(&id), sandbox.ours(&id), sandbox.judged(&id));
+    assert_eq!(ours.pids, before.pids);
+    between(before.memory, ours.memory, after.memory);
+    about_between(before.cpu, ours.cpu, after.cpu);
+
     // A line of runsc's own command line, which must be one JSON value and nothing else.
     let root = format!("--root={}", sandbox.root().display());
     let flags = [root.as_str(), "--log=/dev/null", "--log-format=json"];

@@ -172,7 +172,9 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
             Ok(())
         }
         Command::Record { container, rhythm } => {
-            let container = source.resolve(container)?;
+            let container = source
+                .resolve(container)
+                .with_context(|| format!("cannot record container {:?}", shorten(container)))?;
             repeat(Some(vec![container.clone()]), *rhythm, out, |_| {
                 source.advance()?;
                 let line = record(&mut *source, &container);
@@ -194,7 +196,12 @@ fn record(source: &mut dyn Source, container: &str) -> Result<String> {
         }
         Ok(serde_json::to_string(&*snapshot)?)
     });
-    line.with_context(|| format!("cannot record container {container:?}"))
+    line.with_context(|| format!("cannot record container {:?}", shorten(container)))
+}
+
+/// An ID as errors show it.
+fn shorten(container: &str) -> String {
+    format!("{container:.64}")
 }
 
 /// Prints the lines that `read` makes of containers, at once and then per interval, until all of them
@@ -213,21 +220,22 @@ fn repeat(
             Err(e) if rhythm.stats => return Err(e),
             Err(e) => out.report(&e),
             Ok(lines) => {
+                let asked = lines.len();
+                let mut refused = 0;
                 for (id, line) in lines {
                     let e = match line {
                         Ok(line) => {
                             out.line(line)?;
-                            seen.insert(id);
+                            if ids.is_some() {
+                                seen.insert(id);
+                            }
                             continue;
                         }
                         Err(e) => e,
                     };
                     let gone = e.is::<NotFound>();
                     let over = gone || e.is::<Refused>();
-                    if e.is::<Refused>() && ids.is_none() {
-                        // It is not the container that is refused.
-                        return Err(e);
-                    }
+                    refused += usize::from(e.is::<Refused>());
                     if gone && (ids.is_none() || seen.contains(&id)) {
                         // What was there and is not any more has ended, as containers do.
                     } else {
@@ -237,6 +245,10 @@ fn repeat(
                     if over && let Some(ids) = &mut ids {
                         ids.retain(|other| *other != id);
                     }
+                }
+                if refused > 0 && refused == asked {
+                    // It is not the containers that are refused.
+                    return Ok(());
                 }
             }
         }

@@ -28,7 +28,7 @@ use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
 use super::cgroup::Mounts;
-use super::{Container, NotFound, Snapshot, read_text};
+use super::{Container, NotFound, Snapshot, read_text, runtime};
 use crate::types::Stats;
 use crate::{Result, shorten};
 
@@ -74,9 +74,8 @@ impl Known {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Sandbox {
-    id: String,
     pid: u32,
-    /// Absent in old versions, and relative to who knows what if runsc's root folder was.
+    /// Absent in old versions. It is relative, to who knows what, where runsc's root folder was.
     control_socket_path: Option<PathBuf>,
     /// The cgroup that runsc made, under the name of its kind.
     cgroup: Option<HashMap<String, Option<IgnoredAny>>>,
@@ -100,13 +99,17 @@ pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
         .filter(|other| other.sandbox == known.sandbox);
     let ids: Vec<_> = ids.map(|known| known.id).collect();
 
-    let mut sentry = match Sentry::connect(root, &sandbox) {
+    let mut sentry = match Sentry::connect(root, &known.sandbox, &sandbox) {
         Ok(sentry) => sentry,
-        Err(e) if Path::new(&format!("/proc/{}", sandbox.pid)).exists() => return Err(e),
+        Err(e) if runtime::is_running(sandbox.pid, None)? => return Err(e),
         Err(_) => return Err(NotFound("its sandbox is not running".to_owned()).into()),
     };
-    let mut snapshot = read(&mut sentry, &sandbox.id, &ids)
-        .with_context(|| format!("cannot ask the sentry of sandbox {}", shorten(&sandbox.id)))?;
+    let mut snapshot = read(&mut sentry, &known.sandbox, &ids).with_context(|| {
+        format!(
+            "cannot ask the sentry of sandbox {}",
+            shorten(&known.sandbox)
+        )
+    })?;
     snapshot.cgroup_cpu_ns = sandbox
         .cgroup_cpu()
         .context("cannot read the sandbox's CPU usage")?;
@@ -157,7 +160,8 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
         };
     }
     // What the inner cgroups say of memory replaces the equal split where they say it of all. They leave
-    // out what the sentry needs for itself: every container carries its part of that.
+    // out what the sentry needs for itself: every container carries its part of that. It is done here and
+    // not in the component, since nobody else sees all parts.
     let measured: Option<Vec<u64>> = inner.iter().map(|inner| inner.memory).collect();
     if let Some(measured) = measured.filter(|measured| !measured.is_empty()) {
         let sum: u128 = measured.iter().copied().map(u128::from).sum();
@@ -200,17 +204,18 @@ type Answer<T> = Result<T, String>;
 impl Sentry {
     /// Connects to the control socket: the one that the state names, the one in the root folder, or, with old
     /// versions, the one in the abstract namespace.
-    fn connect(root: &Path, sandbox: &Sandbox) -> Result<Self> {
-        let in_root = root.join(format!("runsc-{}.sock", sandbox.id));
-        let paths = [sandbox.control_socket_path.as_ref(), Some(&in_root)];
+    fn connect(root: &Path, id: &str, sandbox: &Sandbox) -> Result<Self> {
+        let in_root = root.join(format!("runsc-{id}.sock"));
+        let named = sandbox.control_socket_path.as_ref();
+        let paths = [named.filter(|path| path.is_absolute()), Some(&in_root)];
         let path = paths.into_iter().flatten().find(|path| path.exists());
         let (name, address) = match path {
             Some(path) => (path.display().to_string(), SocketAddrUnix::new(path)),
             None => {
                 // The name ends in a NUL, as the sentry's does.
-                let name = format!("runsc-sandbox.{}\0", sandbox.id);
+                let name = format!("runsc-sandbox.{id}\0");
                 let address = SocketAddrUnix::new_abstract_name(name.as_bytes());
-                (format!("@runsc-sandbox.{}", sandbox.id), address)
+                (format!("@runsc-sandbox.{id}"), address)
             }
         };
         let connect = || -> io::Result<UnixStream> {

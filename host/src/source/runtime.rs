@@ -271,7 +271,7 @@ impl Source for Runtimes {
             .map_err(Error::from)
             .and_then(|text| state(&text))
             .with_context(|| path.display().to_string())?;
-        if !state.is_running()? {
+        if !is_running(state.pid, state.started)? {
             return Err(NotFound("it is not running".to_owned()).into());
         }
         let group = state.group()?;
@@ -335,25 +335,6 @@ fn crun_state(text: &str) -> Result<State> {
 }
 
 impl State {
-    /// Whether the container's first process is there and has not ended, as the runtimes find it out:
-    /// a process of the same ID that started at another time is another one.
-    fn is_running(&self) -> Result<bool> {
-        if self.pid == 0 {
-            return Ok(false);
-        }
-        let path = format!("/proc/{}/stat", self.pid);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            // A process can end between the opening and the reading of its file.
-            Err(e) if is_absent(&e) || e.raw_os_error() == Some(ESRCH) => return Ok(false),
-            Err(e) => return Err(e).context(path),
-        };
-        let Some((state, started)) = process(&text) else {
-            bail!("{path} is not the state of a process");
-        };
-        Ok(!matches!(state, b'Z' | b'X') && self.started.is_none_or(|at| at == started))
-    }
-
     fn group(&self) -> Result<Group> {
         let group = match &self.cgroups {
             Folders::ByController(folders) => {
@@ -375,6 +356,25 @@ impl State {
         };
         Ok(group)
     }
+}
+
+/// Whether a process is there and has not ended, as the runtimes find it out: one of the same ID that
+/// started at another time is another one.
+pub(super) fn is_running(pid: u32, started: Option<u64>) -> Result<bool> {
+    if pid == 0 {
+        return Ok(false);
+    }
+    let path = format!("/proc/{pid}/stat");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        // A process can end between the opening and the reading of its file.
+        Err(e) if is_absent(&e) || e.raw_os_error() == Some(ESRCH) => return Ok(false),
+        Err(e) => return Err(e).context(path),
+    };
+    let Some((state, began)) = process(&text) else {
+        bail!("{path} is not the state of a process");
+    };
+    Ok(!matches!(state, b'Z' | b'X') && started.is_none_or(|started| started == began))
 }
 
 /// "No such process", which has no kind of its own in `std`.
@@ -449,26 +449,30 @@ mod tests {
 
     #[test]
     fn a_process_that_began_at_another_time_is_another_one() {
-        let state = |pid, started| State {
-            pid,
-            started,
-            cgroups: Folders::Path("/".into()),
-        };
         let me = std::process::id();
         let stat = fs::read(format!("/proc/{me}/stat")).expect("it runs");
         let (_, started) = process(&stat).expect("it is the kernel's");
-        for (state, runs) in [
-            (state(me, Some(started)), true),
-            (state(me, None), true),
-            (state(me, Some(started + 1)), false),
-            (state(0, Some(started)), false),
-            (state(u32::MAX, None), false),
+        for (pid, at, runs) in [
+            (me, Some(started), true),
+            (me, None, true),
+            (me, Some(started + 1), false),
+            (0, Some(started), false),
+            (u32::MAX, None, false),
         ] {
             assert_eq!(
-                state.is_running().expect("it can be told"),
+                is_running(pid, at).expect("it can be told"),
                 runs,
-                "{state:?}"
+                "{pid} {at:?}"
             );
         }
+        // One that has ended, and whose parent hasn't noticed.
+        let mut child = std::process::Command::new("true").spawn().expect("it runs");
+        let zombie = || !is_running(child.id(), None).expect("it can be told");
+        let waited = (0..1000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            zombie()
+        });
+        assert!(waited);
+        child.wait().expect("it has ended");
     }
 }
