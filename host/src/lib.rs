@@ -24,6 +24,11 @@
 //! Errors say what was attempted, where and why, as a chain of causes. [`NotFound`] among them tells
 //! that a container is not there, or not any more, and [`Refused`] that asking again is of no use.
 
+/// The example in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 mod engine;
 mod source;
 mod watchdog;
