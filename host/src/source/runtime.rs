@@ -223,8 +223,10 @@ impl Source for Runtimes {
         let places = self.places().into_iter();
         let gvisor: Vec<_> = places.filter(|place| place.kind == Kind::Gvisor).collect();
         // What is wrong with an ID comes to light when it is read.
-        let whole = check_folder_name(container).is_err() || self.find(container).is_ok();
-        if gvisor.is_empty() || whole {
+        if gvisor.is_empty()
+            || check_folder_name(container).is_err()
+            || self.find(container).is_ok()
+        {
             return Ok(container.to_owned());
         }
         let mut ids: Vec<_> = gvisor
