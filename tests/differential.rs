@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::{env, thread};
 
 use eventout::{
-    Component, Container, Dialect, Events, Limits, Listed, Result, Snapshot, Source, Stats,
+    BlkioEntry, CmtStats, Component, Container, Dialect, Events, Hugetlb, IntelRdt, L3CacheInfo,
+    Limits, Listed, MbmStats, MemBwInfo, NetworkInterface, Psi, PsiData, Result, Snapshot, Source,
+    Stats,
 };
 use tests::judge;
 
@@ -97,6 +99,30 @@ impl Random {
         usage.user = self.maybe();
         usage.total = self.maybe();
         usage.percpu = self.list(3, Self::figure);
+        usage.percpu_kernel = self.list(2, Self::figure);
+        usage.percpu_user = self.list(2, Self::figure);
+        let throttling = &mut stats.cpu.throttling;
+        throttling.periods = self.maybe();
+        throttling.throttled_periods = self.maybe();
+        throttling.throttled_time = self.maybe();
+        stats.cpu.psi = self.psi();
+        let cpuset = &mut stats.cpuset;
+        for figure in [
+            &mut cpuset.cpu_exclusive,
+            &mut cpuset.mem_hardwall,
+            &mut cpuset.mem_exclusive,
+            &mut cpuset.memory_migrate,
+            &mut cpuset.memory_spread_page,
+            &mut cpuset.memory_spread_slab,
+            &mut cpuset.memory_pressure,
+            &mut cpuset.sched_load_balance,
+        ] {
+            *figure = self.maybe();
+        }
+        cpuset.cpus = self.list(3, |random| random.next() as u16);
+        cpuset.mems = self.list(3, |random| random.next() as u16);
+        let level = self.maybe().map(u64::cast_signed);
+        cpuset.sched_relax_domain_level = level;
         let memory = &mut stats.memory;
         memory.cache = self.maybe();
         for entry in [
@@ -111,9 +137,91 @@ impl Random {
             entry.failcnt = self.maybe();
         }
         memory.raw = self.list(5, |random| (random.id(), random.figure()));
+        memory.psi = self.psi();
         stats.pids.current = self.maybe();
         stats.pids.limit = self.maybe();
+        stats.blkio.entries = self.list(4, |random| BlkioEntry {
+            major: random.figure(),
+            minor: random.below(2),
+            op: random.id(),
+            io_service_bytes: random.maybe(),
+            io_serviced: random.maybe(),
+            io_queued: random.maybe(),
+            io_service_time: random.maybe(),
+            io_wait_time: random.maybe(),
+            io_merged: random.maybe(),
+            io_time: random.maybe(),
+            sectors: random.maybe(),
+        });
+        stats.blkio.psi = self.psi();
+        stats.hugetlb = self.list(3, |random| {
+            let hugetlb = Hugetlb {
+                usage: random.maybe(),
+                max: random.maybe(),
+                failcnt: random.maybe(),
+            };
+            (random.id(), hugetlb)
+        });
+        if self.one_in(3) {
+            stats.intel_rdt = self.intel_rdt();
+        }
+        stats.network_interfaces = self.list(2, |random| NetworkInterface {
+            name: random.id(),
+            rx_bytes: random.figure(),
+            rx_packets: random.figure(),
+            rx_errors: random.figure(),
+            rx_dropped: random.figure(),
+            tx_bytes: random.figure(),
+            tx_packets: random.figure(),
+            tx_errors: random.figure(),
+            tx_dropped: random.figure(),
+        });
         stats
+    }
+
+    fn psi(&mut self) -> Option<Psi> {
+        let data = |random: &mut Self| match random.one_in(3) {
+            true => PsiData::default(),
+            false => PsiData {
+                avg10: random.below(10_001) as u32,
+                avg60: random.next() as u32,
+                avg300: (100 * random.below(3) + 10 * random.below(2)) as u32,
+                total: random.figure(),
+            },
+        };
+        (!self.one_in(3)).then(|| Psi {
+            some: data(self),
+            full: data(self),
+        })
+    }
+
+    fn intel_rdt(&mut self) -> IntelRdt {
+        let text = |random: &mut Self| random.one_in(2).then(|| random.id());
+        IntelRdt {
+            l3_cache_info: self.one_in(2).then(|| L3CacheInfo {
+                cbm_mask: self.id(),
+                min_cbm_bits: self.below(3),
+                num_closids: self.figure(),
+            }),
+            l3_cache_schema_root: text(self),
+            l3_cache_schema: text(self),
+            mem_bw_info: self.one_in(2).then(|| MemBwInfo {
+                bandwidth_gran: self.figure(),
+                delay_linear: self.below(2),
+                min_bandwidth: self.figure(),
+                num_closids: self.below(2),
+            }),
+            mem_bw_schema_root: text(self),
+            mem_bw_schema: text(self),
+            schemata: self.list(3, Self::id),
+            mbm_stats: self.list(2, |random| MbmStats {
+                mbm_total_bytes: random.figure(),
+                mbm_local_bytes: random.figure(),
+            }),
+            cmt_stats: self.list(2, |random| CmtStats {
+                llc_occupancy: random.figure(),
+            }),
+        }
     }
 
     fn snapshot(&mut self) -> Snapshot {
@@ -129,6 +237,7 @@ impl Random {
         containers.retain(|container| ids.insert(container.id.clone()));
         let root = self.below(containers.len().max(1) as u64) as usize;
         Snapshot {
+            dialect: Dialect::Runsc,
             root: containers
                 .get(root)
                 .map(|root| root.id.clone())
@@ -197,7 +306,7 @@ fn twenty_thousand_random_events_have_the_bytes_that_go_gives_them() {
         input.push('\n');
         snapshots.push(Arc::new(snapshot));
     }
-    for mode in ["stats", "event-out"] {
+    for mode in ["stats", "event-out", "runc"] {
         let source = Instants {
             snapshots: snapshots.clone(),
             next: 0,
@@ -209,6 +318,7 @@ fn twenty_thousand_random_events_have_the_bytes_that_go_gives_them() {
             for container in &snapshot.containers {
                 lines.push(match mode {
                     "stats" => now.stats_json(&container.id, Dialect::Runsc),
+                    "runc" => now.stats_json(&container.id, Dialect::Runc),
                     _ => now.event_json(&container.id),
                 });
             }
@@ -288,4 +398,23 @@ fn every_character_is_quoted_as_go_quotes_it_but_for_what_unicode_has_added() {
         let text = texts.next().expect("there is one for each");
         assert_eq!(not_found(&mut events, text), go);
     });
+}
+
+#[test]
+fn a_kill_is_told_in_the_bytes_that_go_gives_it() {
+    let Some(judge) = judge() else { return };
+    let mut random = Random::new();
+    let source = Instants {
+        snapshots: Vec::new(),
+        next: 0,
+    };
+    let mut events = Events::new(&builtin(), Box::new(source));
+    let ids: Vec<String> = (0..1000).map(|_| random.id()).collect();
+    let json = |id| serde_json::to_string(id).expect("it has a form in JSON") + "\n";
+    let mut left = ids.iter();
+    judged(&judge, "oom", ids.iter().map(json).collect(), |go| {
+        let id = left.next().expect("there is one for each");
+        assert_eq!(events.oom_json(id).expect("it never fails"), go);
+    });
+    assert_eq!(left.next(), None);
 }

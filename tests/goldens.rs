@@ -1,7 +1,7 @@
 //! The program against Go: events of scenarios, byte for byte.
 //!
-//! `goldens/NAME.jsonl` is a scenario; `NAME.stats` and `NAME.event-out` are what `go/judge.go`, a Go
-//! program with gVisor's types, makes of it. `BLESS=1` has Go write them anew.
+//! `goldens/NAME.jsonl` is a scenario; `NAME.stats`, `NAME.event-out` and `NAME.runc` are what
+//! `go/judge.go`, a Go program with the types of gVisor and runc, makes of it. `BLESS=1` has Go write them anew.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ fn scenarios() -> Vec<PathBuf> {
 fn the_goldens_are_what_go_makes_of_the_scenarios() {
     let Some(judge) = judge() else { return };
     for scenario in scenarios() {
-        for kind in ["stats", "event-out"] {
+        for kind in ["stats", "event-out", "runc"] {
             let judged = Command::new(&judge)
                 .arg(kind)
                 .stdin(File::open(&scenario).expect("it is there"))
@@ -45,7 +45,11 @@ fn the_goldens_are_what_go_makes_of_the_scenarios() {
 fn the_program_prints_what_go_prints() {
     for scenario in scenarios() {
         let spec = format!("scenario:{}", scenario.display());
-        for (kind, flag) in [("stats", "--dialect=runsc"), ("event-out", "--event-out")] {
+        for (kind, flag) in [
+            ("stats", "--dialect=runsc"),
+            ("event-out", "--event-out"),
+            ("runc", "--dialect=runc"),
+        ] {
             let output = eventout(["--source", &spec, "events", "--all", "--stats", flag]);
             let golden = scenario.with_extension(kind);
             let expected =

@@ -1,5 +1,6 @@
 //! What the tests share: the program, goldens, and tools that may be missing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -197,6 +198,92 @@ pub fn go(name: &str) -> Option<PathBuf> {
         .expect("go runs");
     assert!(status.success(), "can't build {}", source.display());
     Some(program)
+}
+
+/// Compares a line of runc with lines of ours from just before and just after: a value that is the same
+/// in both must be runc's too, a figure that moved must have runc's between. Returns how many figures
+/// stood still and are not 0.
+///
+/// Keys must be the same, but for the differences between releases of runc, which DESIGN.md lists.
+///
+/// # Panics
+///
+/// Where that is not so. `name` says of which line.
+#[track_caller]
+pub fn differ(name: &str, before: &Value, runc: &Value, after: &Value) -> usize {
+    let [before, runc, after] = [before, runc, after].map(|line| {
+        let mut values = BTreeMap::new();
+        flatten("", line, &mut values);
+        values
+    });
+    let keys = before.keys().chain(runc.keys()).chain(after.keys());
+    let mut fixed = 0;
+    for key in keys.collect::<BTreeSet<_>>() {
+        let ours = (before.get(key), after.get(key));
+        let Some(runc) = runc.get(key) else {
+            // runc 1.1 doesn't read memory.peak, and no pressure.
+            let newer = key.ends_with("/memory/usage/max") || key.contains("/psi");
+            // What appeared between the readings.
+            let moved = ours.0 != ours.1;
+            assert!(newer || moved, "{name}: runc has no {key}: {ours:?}");
+            continue;
+        };
+        if ours.0 == ours.1 {
+            assert_eq!(ours.0, Some(runc), "{name}: {key}");
+            fixed += usize::from(runc.as_f64() > Some(0.0));
+            continue;
+        }
+        // What is 0 may be left out.
+        let figure = |value: Option<&Value>| value.map_or(Some(0.0), Value::as_f64);
+        let figures = (figure(ours.0), figure(Some(runc)), figure(ours.1));
+        let (Some(low), Some(runc), Some(high)) = figures else {
+            panic!("{name}: {key} is no figure, but moved: {ours:?}");
+        };
+        let (low, high) = (low.min(high), low.max(high));
+        assert!(
+            (low..=high).contains(&runc),
+            "{name}: {key}: {low} {runc} {high}"
+        );
+    }
+    fixed
+}
+
+/// All values of a line by their paths, but for structs that are zero: releases of runc differ in whether
+/// they print them. An empty list is a value.
+fn flatten(path: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
+    let zero = Value::from(0);
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members.iter().map(|(k, v)| (k.clone(), v)).collect(),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .map(|(at, value)| (at.to_string(), value))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let omitted = [
+        "usage",
+        "swap",
+        "kernel",
+        "kernelTCP",
+        "throttling",
+        "some",
+        "full",
+    ]
+    .map(|name| path.ends_with(&format!("/{name}")))
+    .contains(&true);
+    if value.is_object() && omitted && members.iter().all(|(_, value)| **value == zero) {
+        return;
+    }
+    if value.is_object() {
+        // That it is there.
+        out.insert(path.to_owned(), Value::Null);
+    } else if members.is_empty() {
+        out.insert(path.to_owned(), value.clone());
+    }
+    for (name, value) in members {
+        flatten(&format!("{path}/{name}"), value, out);
+    }
 }
 
 /// Waits until `done` says so.

@@ -38,11 +38,13 @@ fn module(body: &str, items: &str) -> String {
             {}
             {}
             {}
+            {}
             {items})"#,
         function("event", "i32 i32", "unreachable"),
         function("event-json", "i32 i32", "unreachable"),
         function("stats", "i32 i32", "unreachable"),
         function("stats-json", "i32 i32 i32", body),
+        function("oom-json", "i32 i32", "unreachable"),
     )
 }
 
@@ -132,6 +134,25 @@ fn any_component_with_our_interface_runs() {
     let args = ["--source", "demo", "events", "--all", "--stats"];
     let loaded = eventout(args.iter().copied().chain(["--component", &ours]));
     assert_eq!(tests::printed(&loaded), tests::printed(&eventout(args)));
+}
+
+#[test]
+fn what_a_component_can_not_do_it_is_not_asked_again() {
+    let folder = scratch("unsupported");
+    let body = r"(drop (call $answer (i32.const 5)))
+        (i32.store8 (i32.const 64) (i32.const 1))
+        (i32.store8 (i32.const 68) (i32.const 3))
+        (i32.store (i32.const 72) (i32.const 80))
+        (i32.store (i32.const 76) (i32.const 5))
+        (i32.const 64)";
+    let file = plugin(&folder, "refuses", body, "").display().to_string();
+    for (ids, errors) in [("web", 1), ("--all", 3)] {
+        let events = ["--component", &file, "events", "--interval=1h", ids];
+        let output = eventout(["--source", "demo"].iter().chain(&events));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr.matches("0: hello\n").count(), errors, "{stderr}");
+    }
 }
 
 #[test]

@@ -601,20 +601,6 @@ fn wrong_usage_is_exit_code_2() {
 }
 
 #[test]
-fn the_dialect_runc_says_that_it_is_not_there() {
-    let says = ["container \"web\"", "the dialect runc is not there yet"];
-    let demo = ["--source", "demo", "events", "--dialect=runc"];
-    let with = |more: &[&'static str]| [&demo, more].concat();
-    fails(&with(&["--stats", "web"]), 1, &says);
-    // It never will be in this version, so a stream ends.
-    fails(&with(&["--interval=1h", "web"]), 1, &says);
-    let output = eventout(with(&["--interval=1h", "--all"]));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert_eq!(stderr.matches(says[1]).count(), 3, "{stderr}");
-}
-
-#[test]
 fn a_state_of_a_runtime_that_is_not_one_is_an_error() {
     let root = scratch("states");
     fs::create_dir(root.join("web")).expect("a folder");

@@ -26,30 +26,56 @@ pub struct Observation {
 
 /// Makes of `listed` what a Go map is once it is encoded: ordered by the bytes of the keys, each key
 /// once, with its last figure.
-pub fn map(mut listed: Vec<(String, u64)>) -> Vec<(String, u64)> {
-    if !listed.is_sorted_by(|(a, _), (b, _)| a < b) {
-        // A stable sort leaves the figures of one key in the order of the list.
-        listed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        listed.dedup_by(|next, kept| {
-            let same = next.0 == kept.0;
-            if same {
-                kept.1 = next.1;
-            }
-            same
-        });
+pub fn map<V>(listed: Vec<(String, V)>) -> Vec<(String, V)> {
+    if listed.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return listed;
     }
-    listed
+    let keys: Vec<&str> = listed.iter().map(|(key, _)| key.as_str()).collect();
+    let mut order = order(&keys);
+    // The last of those with one key comes last among them.
+    let mut next = order.clone().into_iter().skip(1);
+    order.retain(|&at| next.next().is_none_or(|next| keys[at] != keys[next]));
+    let mut listed: Vec<_> = listed.into_iter().map(Some).collect();
+    let taken = order.into_iter().map(|at| listed[at].take());
+    taken.flatten().collect()
+}
+
+/// The places of `keys` in the order of their bytes, equal ones in the order in which they stand: a merge
+/// sort from the bottom up. It is a tenth of the code of the sort in `alloc`.
+fn order(keys: &[&str]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    let mut merged = Vec::with_capacity(keys.len());
+    let mut width = 1;
+    while width < keys.len() {
+        for pair in order.chunks(2 * width) {
+            let (mut left, mut right) = pair.split_at(width.min(pair.len()));
+            while let (Some((&a, lefts)), Some((&b, rights))) =
+                (left.split_first(), right.split_first())
+            {
+                if keys[a] <= keys[b] {
+                    merged.push(a);
+                    left = lefts;
+                } else {
+                    merged.push(b);
+                    right = rights;
+                }
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
+        }
+        core::mem::swap(&mut order, &mut merged);
+        merged.clear();
+        width *= 2;
+    }
+    order
 }
 
 /// `containerManager.Event`.
 pub fn event(container: &str, seen: Observation) -> EventOut {
-    let mut data = Stats::default();
-    estimate(&mut data, &seen);
     EventOut {
-        event: StatsEvent {
-            id: container.to_owned(),
-            data,
-        },
+        id: container.to_owned(),
+        pids: seen.pids,
+        memory: memory_share(&seen),
         container_usage: seen.usage,
     }
 }
@@ -66,22 +92,16 @@ pub fn stats(
 ) -> StatsEvent {
     let mut data = own.unwrap_or_default();
     data.memory.raw = map(data.memory.raw);
-    estimate(&mut data, seen);
+    data.hugetlb = map(data.hugetlb);
+    data.pids.current.get_or_insert(seen.pids);
+    let memory = &mut data.memory.usage.usage;
+    memory.get_or_insert_with(|| memory_share(seen));
     let total = &mut data.cpu.usage.total;
     *total = total.or_else(|| cpu_total(container, &seen.usage, cgroup));
     StatsEvent {
         id: container.to_owned(),
         data,
     }
-}
-
-/// Fills in what the sentry's own account tells, where `data` has no figure yet.
-fn estimate(data: &mut Stats, seen: &Observation) {
-    data.pids.current.get_or_insert(seen.pids);
-    data.memory
-        .usage
-        .usage
-        .get_or_insert_with(|| memory_share(seen));
 }
 
 /// The container's share of the sandbox's memory, in bytes.
@@ -177,6 +197,24 @@ mod tests {
         assert_eq!(ids, [("", 5), ("b", 6), ("\u{ffee}", 4), ("\u{1f600}", 2)]);
     }
 
+    #[test]
+    fn a_map_of_any_size_is_what_an_ordered_map_is() {
+        // A fixed sequence without a pattern (xorshift).
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        for size in (0..70).chain([1000, 1024, 1025]) {
+            let listed: Vec<(String, u64)> = (0..size)
+                .map(|at| {
+                    seed ^= seed << 13;
+                    seed ^= seed >> 7;
+                    seed ^= seed << 17;
+                    ((seed % (1 + size)).to_string(), at)
+                })
+                .collect();
+            let ordered: std::collections::BTreeMap<_, _> = listed.iter().cloned().collect();
+            assert!(map(listed).into_iter().eq(ordered), "{size}");
+        }
+    }
+
     /// The right-hand sides are what Go 1.19 computes on amd64, but for those said to differ.
     #[test]
     fn cpu_is_scaled_to_the_cgroup_as_go_does_it() {
@@ -253,21 +291,5 @@ mod tests {
         assert_eq!(measured.cpu.usage.total, Some(7));
         assert_eq!(measured.pids.current, Some(3));
         assert_eq!(measured.memory.usage.usage, Some(30));
-    }
-
-    #[test]
-    fn the_event_has_no_cpu_total_and_all_usage() {
-        let out = event(
-            "a",
-            Observation {
-                pids: 1,
-                memory: 7,
-                containers: 1,
-                usage: usage(&[("a", 5)]),
-                is_root: false,
-            },
-        );
-        assert_eq!(out.event.data.cpu.usage.total, None);
-        assert_eq!(out.container_usage, [("a".to_owned(), 5)]);
     }
 }

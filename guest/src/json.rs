@@ -5,84 +5,349 @@
 
 use alloc::string::String;
 
-use crate::types::{Cpu, EventOut, Memory, MemoryEntry, Pids, Stats, StatsEvent};
+use crate::Dialect;
+use crate::types::{
+    Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, IntelRdt, Memory, MemoryEntry,
+    NetworkInterface, Pids, Psi, PsiData, Stats, StatsEvent,
+};
 
 /// gVisor's `boot.EventOut` as `json.Marshal` prints it.
 pub fn event_out(value: &EventOut) -> String {
     // An event takes 300 bytes and more, a container's usage the ID and up to 20 digits.
     let mut out = String::with_capacity(1024 + 48 * value.container_usage.len());
+    let mut data = Stats::default();
+    data.pids.current = Some(value.pids);
+    data.memory.usage.usage = Some(value.memory);
     object(&mut out, |o| {
-        event(o.key("event"), &value.event);
-        map(o.key("containerUsage"), &value.container_usage);
+        event(o.key("event"), &value.id, &data, Dialect::Runsc);
+        map(o.key("containerUsage"), &value.container_usage, number);
     });
     out
 }
 
-/// gVisor's `boot.Event` as `json.Marshal` prints it.
-pub fn stats_event(value: &StatsEvent) -> String {
-    let mut out = String::with_capacity(1024 + 48 * value.data.memory.raw.len());
-    event(&mut out, value);
+/// An event as `json.Marshal` prints it: gVisor's `boot.Event`, or runc's `types.Event`.
+pub fn stats_event(value: &StatsEvent, dialect: Dialect) -> String {
+    let mut out = String::with_capacity(2048 + 48 * value.data.memory.raw.len());
+    event(&mut out, &value.id, &value.data, dialect);
     out
 }
 
-// The fields of gVisor's runsc/boot/events.go, in its order.
+/// runc's `types.Event` of type `oom`, which has no data.
+pub fn oom_event(container: &str) -> String {
+    let mut out = String::new();
+    object(&mut out, |o| {
+        string(o.key("type"), "oom");
+        string(o.key("id"), container);
+    });
+    out
+}
 
-fn event(out: &mut String, value: &StatsEvent) {
+fn event(out: &mut String, id: &str, data: &Stats, dialect: Dialect) {
     object(out, |o| {
         string(o.key("type"), "stats");
-        string(o.key("id"), &value.id);
-        stats(o.key("data"), &value.data);
+        string(o.key("id"), id);
+        let stats = match dialect {
+            Dialect::Runsc => runsc::stats,
+            Dialect::Runc => runc::stats,
+        };
+        stats(o.key("data"), data);
     });
 }
 
-fn stats(out: &mut String, value: &Stats) {
-    object(out, |o| {
-        cpu(o.key("cpu"), &value.cpu);
-        memory(o.key("memory"), &value.memory);
-        pids(o.key("pids"), &value.pids);
-    });
-}
+/// The fields of gVisor's runsc/boot/events.go, in its order.
+mod runsc {
+    use super::*;
 
-fn cpu(out: &mut String, value: &Cpu) {
-    object(out, |o| {
-        object(o.key("usage"), |o| {
-            o.omit_empty("kernel", value.usage.kernel);
-            o.omit_empty("user", value.usage.user);
-            o.omit_empty("total", value.usage.total);
-            if !value.usage.percpu.is_empty() {
-                let out = o.key("percpu");
-                let mut before = '[';
-                for &ns in &value.usage.percpu {
-                    out.push(before);
-                    number(out, ns);
-                    before = ',';
-                }
-                out.push(']');
+    pub fn stats(out: &mut String, value: &Stats) {
+        object(out, |o| {
+            cpu(o.key("cpu"), &value.cpu);
+            memory(o.key("memory"), &value.memory);
+            pids(o.key("pids"), &value.pids);
+        });
+    }
+
+    fn cpu(out: &mut String, value: &Cpu) {
+        object(out, |o| {
+            object(o.key("usage"), |o| {
+                o.omit_empty("kernel", value.usage.kernel);
+                o.omit_empty("user", value.usage.user);
+                o.omit_empty("total", value.usage.total);
+                o.list("percpu", &value.usage.percpu, |out, ns| number(out, *ns));
+            });
+        });
+    }
+
+    fn memory(out: &mut String, value: &Memory) {
+        object(out, |o| {
+            o.omit_empty("cache", value.cache);
+            // `omitempty` never leaves out a struct.
+            memory_entry(o.key("usage"), &value.usage);
+            memory_entry(o.key("swap"), &value.swap);
+            memory_entry(o.key("kernel"), &value.kernel);
+            memory_entry(o.key("kernelTCP"), &value.kernel_tcp);
+            if !value.raw.is_empty() {
+                map(o.key("raw"), &value.raw, number);
             }
         });
-    });
+    }
 }
 
-fn memory(out: &mut String, value: &Memory) {
-    object(out, |o| {
-        o.omit_empty("cache", value.cache);
-        // `omitempty` never leaves out a struct.
-        memory_entry(o.key("usage"), &value.usage);
-        memory_entry(o.key("swap"), &value.swap);
-        memory_entry(o.key("kernel"), &value.kernel);
-        memory_entry(o.key("kernelTCP"), &value.kernel_tcp);
-        if !value.raw.is_empty() {
-            map(o.key("raw"), &value.raw);
+/// The fields of runc's types/events.go, in its order, and of what it takes from other packages.
+mod runc {
+    use super::*;
+
+    pub fn stats(out: &mut String, value: &Stats) {
+        object(out, |o| {
+            cpu(o.key("cpu"), &value.cpu);
+            cpuset(o.key("cpuset"), &value.cpuset);
+            memory(o.key("memory"), &value.memory);
+            pids(o.key("pids"), &value.pids);
+            blkio(o.key("blkio"), &value.blkio);
+            map(o.key("hugetlb"), &value.hugetlb, hugetlb);
+            intel_rdt(o.key("intel_rdt"), &value.intel_rdt);
+            if value.network_interfaces.is_empty() {
+                // A nil slice without `omitempty`.
+                o.key("network_interfaces").push_str("null");
+            } else {
+                o.list(
+                    "network_interfaces",
+                    &value.network_interfaces,
+                    network_interface,
+                );
+            }
+        });
+    }
+
+    fn cpu(out: &mut String, value: &Cpu) {
+        let CpuUsage {
+            kernel,
+            user,
+            total,
+            percpu,
+            percpu_kernel,
+            percpu_user,
+        } = &value.usage;
+        let throttling = value.throttling;
+        let lists = [
+            ("percpu", percpu),
+            ("percpu_kernel", percpu_kernel),
+            ("percpu_user", percpu_user),
+        ];
+        object(out, |o| {
+            if !is_zero(&[*kernel, *user, *total]) || lists.iter().any(|(_, l)| !l.is_empty()) {
+                object(o.key("usage"), |o| {
+                    o.omit_empty("total", *total);
+                    for (key, list) in lists {
+                        o.list(key, list, |out, ns| number(out, *ns));
+                    }
+                    o.number("kernel", *kernel);
+                    o.number("user", *user);
+                });
+            }
+            let (periods, throttled) = (throttling.periods, throttling.throttled_periods);
+            if !is_zero(&[periods, throttled, throttling.throttled_time]) {
+                object(o.key("throttling"), |o| {
+                    o.omit_empty("periods", periods);
+                    o.omit_empty("throttledPeriods", throttled);
+                    o.omit_empty("throttledTime", throttling.throttled_time);
+                });
+            }
+            psi(o, value.psi);
+        });
+    }
+
+    fn cpuset(out: &mut String, value: &Cpuset) {
+        object(out, |o| {
+            o.list("cpus", &value.cpus, |out, n| number(out, (*n).into()));
+            o.number("cpu_exclusive", value.cpu_exclusive);
+            o.list("mems", &value.mems, |out, n| number(out, (*n).into()));
+            for (key, figure) in [
+                ("mem_hardwall", value.mem_hardwall),
+                ("mem_exclusive", value.mem_exclusive),
+                ("memory_migrate", value.memory_migrate),
+                ("memory_spread_page", value.memory_spread_page),
+                ("memory_spread_slab", value.memory_spread_slab),
+                ("memory_pressure", value.memory_pressure),
+                ("sched_load_balance", value.sched_load_balance),
+            ] {
+                o.number(key, figure);
+            }
+            let out = o.key("sched_relax_domain_level");
+            let level = value.sched_relax_domain_level.unwrap_or(0);
+            if level < 0 {
+                out.push('-');
+            }
+            number(out, level.unsigned_abs());
+        });
+    }
+
+    fn memory(out: &mut String, value: &Memory) {
+        object(out, |o| {
+            o.omit_empty("cache", value.cache);
+            for (key, entry) in [
+                ("usage", value.usage),
+                ("swap", value.swap),
+                ("kernel", value.kernel),
+                ("kernelTCP", value.kernel_tcp),
+            ] {
+                // `omitzero`, since runc 1.4.
+                if !is_zero(&[entry.limit, entry.usage, entry.max, entry.failcnt]) {
+                    memory_entry(o.key(key), &entry);
+                }
+            }
+            if !value.raw.is_empty() {
+                map(o.key("raw"), &value.raw, number);
+            }
+            psi(o, value.psi);
+        });
+    }
+
+    /// A member `psi`, where there is one. The structs in it are `omitzero` in opencontainers/cgroups since
+    /// version 0.0.7.
+    fn psi(o: &mut Object<'_>, value: Option<Psi>) {
+        let Some(value) = value else { return };
+        object(o.key("psi"), |o| {
+            for (key, data) in [("some", value.some), ("full", value.full)] {
+                if data != PsiData::default() {
+                    object(o.key(key), |o| {
+                        percent(o.key("avg10"), data.avg10);
+                        percent(o.key("avg60"), data.avg60);
+                        percent(o.key("avg300"), data.avg300);
+                        number(o.key("total"), data.total);
+                    });
+                }
+            }
+        });
+    }
+
+    /// Hundredths as the float64 that they are in runc: the shortest decimal fraction.
+    fn percent(out: &mut String, hundredths: u32) {
+        number(out, (hundredths / 100).into());
+        let (tenths, rest) = (hundredths / 10 % 10, hundredths % 10);
+        if (tenths, rest) != (0, 0) {
+            out.push('.');
+            number(out, tenths.into());
         }
-    });
+        if rest != 0 {
+            number(out, rest.into());
+        }
+    }
+
+    fn blkio(out: &mut String, value: &Blkio) {
+        type Figure = fn(&BlkioEntry) -> Option<u64>;
+        let lists: [(&str, Figure); 8] = [
+            ("ioServiceBytesRecursive", |entry| entry.io_service_bytes),
+            ("ioServicedRecursive", |entry| entry.io_serviced),
+            ("ioQueueRecursive", |entry| entry.io_queued),
+            ("ioServiceTimeRecursive", |entry| entry.io_service_time),
+            ("ioWaitTimeRecursive", |entry| entry.io_wait_time),
+            ("ioMergedRecursive", |entry| entry.io_merged),
+            ("ioTimeRecursive", |entry| entry.io_time),
+            ("sectorsRecursive", |entry| entry.sectors),
+        ];
+        object(out, |o| {
+            for (key, figure) in lists {
+                let entries = value.entries.iter();
+                let entries = entries.filter_map(|entry| Some((entry, figure(entry)?)));
+                o.list(key, entries, |out, (entry, figure)| {
+                    object(out, |o| {
+                        o.omit_empty("major", Some(entry.major));
+                        o.omit_empty("minor", Some(entry.minor));
+                        o.omit_empty_string("op", &entry.op);
+                        o.omit_empty("value", Some(figure));
+                    });
+                });
+            }
+            psi(o, value.psi);
+        });
+    }
+
+    fn hugetlb(out: &mut String, value: Hugetlb) {
+        object(out, |o| {
+            o.omit_empty("usage", value.usage);
+            o.omit_empty("max", value.max);
+            o.number("failcnt", value.failcnt);
+        });
+    }
+
+    fn intel_rdt(out: &mut String, value: &IntelRdt) {
+        object(out, |o| {
+            if let Some(info) = &value.l3_cache_info {
+                object(o.key("l3_cache_info"), |o| {
+                    o.omit_empty_string("cbm_mask", &info.cbm_mask);
+                    o.omit_empty("min_cbm_bits", Some(info.min_cbm_bits));
+                    o.omit_empty("num_closids", Some(info.num_closids));
+                });
+            }
+            o.omit_empty_string(
+                "l3_cache_schema_root",
+                value.l3_cache_schema_root.as_deref().unwrap_or_default(),
+            );
+            o.omit_empty_string(
+                "l3_cache_schema",
+                value.l3_cache_schema.as_deref().unwrap_or_default(),
+            );
+            if let Some(info) = &value.mem_bw_info {
+                object(o.key("mem_bw_info"), |o| {
+                    o.omit_empty("bandwidth_gran", Some(info.bandwidth_gran));
+                    o.omit_empty("delay_linear", Some(info.delay_linear));
+                    o.omit_empty("min_bandwidth", Some(info.min_bandwidth));
+                    o.omit_empty("num_closids", Some(info.num_closids));
+                });
+            }
+            o.omit_empty_string(
+                "mem_bw_schema_root",
+                value.mem_bw_schema_root.as_deref().unwrap_or_default(),
+            );
+            o.omit_empty_string(
+                "mem_bw_schema",
+                value.mem_bw_schema.as_deref().unwrap_or_default(),
+            );
+            o.list("schemata", &value.schemata, |out, line| string(out, line));
+            o.list("mbm_stats", &value.mbm_stats, |out, node| {
+                object(out, |o| {
+                    o.number("mbm_total_bytes", Some(node.mbm_total_bytes));
+                    o.number("mbm_local_bytes", Some(node.mbm_local_bytes));
+                });
+            });
+            o.list("cmt_stats", &value.cmt_stats, |out, node| {
+                object(out, |o| o.number("llc_occupancy", Some(node.llc_occupancy)));
+            });
+        });
+    }
+
+    fn network_interface(out: &mut String, value: &NetworkInterface) {
+        object(out, |o| {
+            string(o.key("Name"), &value.name);
+            for (key, figure) in [
+                ("RxBytes", value.rx_bytes),
+                ("RxPackets", value.rx_packets),
+                ("RxErrors", value.rx_errors),
+                ("RxDropped", value.rx_dropped),
+                ("TxBytes", value.tx_bytes),
+                ("TxPackets", value.tx_packets),
+                ("TxErrors", value.tx_errors),
+                ("TxDropped", value.tx_dropped),
+            ] {
+                o.number(key, Some(figure));
+            }
+        });
+    }
+
+    /// Whether `omitzero` leaves out a struct of these fields.
+    fn is_zero(fields: &[Option<u64>]) -> bool {
+        fields.iter().all(|field| matches!(field, None | Some(0)))
+    }
 }
+
+// What the two have in common.
 
 fn memory_entry(out: &mut String, value: &MemoryEntry) {
     object(out, |o| {
-        number(o.key("limit"), value.limit.unwrap_or(0));
+        o.number("limit", value.limit);
         o.omit_empty("usage", value.usage);
         o.omit_empty("max", value.max);
-        number(o.key("failcnt"), value.failcnt.unwrap_or(0));
+        o.number("failcnt", value.failcnt);
     });
 }
 
@@ -111,6 +376,7 @@ fn object(out: &mut String, fill: impl FnOnce(&mut Object<'_>)) {
 
 impl Object<'_> {
     /// Begins a member; its value is what the caller writes next. `key` needs no escape.
+    #[inline(never)]
     fn key(&mut self, key: &str) -> &mut String {
         self.out.push_str(if self.empty { "\"" } else { ",\"" });
         self.empty = false;
@@ -119,16 +385,52 @@ impl Object<'_> {
         self.out
     }
 
+    /// A number. One that is not known counts as 0.
+    #[inline(never)]
+    fn number(&mut self, key: &str, value: Option<u64>) {
+        number(self.key(key), value.unwrap_or(0));
+    }
+
     /// `omitempty`: a number that is 0, or not known, is left out.
+    #[inline(never)]
     fn omit_empty(&mut self, key: &str, value: Option<u64>) {
         if let Some(value @ 1..) = value {
             number(self.key(key), value);
         }
     }
+
+    /// `omitempty`: a string that is empty is left out.
+    #[inline(never)]
+    fn omit_empty_string(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            string(self.key(key), value);
+        }
+    }
+
+    /// `omitempty`: a list that is empty is left out.
+    fn list<T>(
+        &mut self,
+        key: &str,
+        values: impl IntoIterator<Item = T>,
+        write: impl Fn(&mut String, T),
+    ) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return;
+        }
+        let out = self.key(key);
+        let mut before = '[';
+        for value in values {
+            out.push(before);
+            write(out, value);
+            before = ',';
+        }
+        out.push(']');
+    }
 }
 
 /// An object of keys that may need escapes, in the order of `entries`.
-fn map(out: &mut String, entries: &[(String, u64)]) {
+fn map<V: Copy>(out: &mut String, entries: &[(String, V)], write: impl Fn(&mut String, V)) {
     out.push('{');
     let mut first = true;
     for (key, value) in entries {
@@ -138,7 +440,7 @@ fn map(out: &mut String, entries: &[(String, u64)]) {
         first = false;
         string(out, key);
         out.push(':');
-        number(out, *value);
+        write(out, *value);
     }
     out.push('}');
 }

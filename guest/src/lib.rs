@@ -55,12 +55,11 @@ impl events::Guest for Component {
     }
 
     fn stats_json(container: String, dialect: Dialect) -> Result<String, Error> {
-        match dialect {
-            Dialect::Runsc => Self::stats(container).map(|event| json::stats_event(&event)),
-            Dialect::Runc => Err(Error::Unsupported(
-                "the dialect runc is not there yet: this component speaks runsc".to_owned(),
-            )),
-        }
+        Self::stats(container).map(|event| json::stats_event(&event, dialect))
+    }
+
+    fn oom_json(container: String) -> String {
+        json::oom_event(&container)
     }
 }
 

@@ -34,6 +34,7 @@ mod source;
 mod watchdog;
 
 use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,11 @@ use bindings::types::eventout::stats::types;
 use watchdog::Watchdog;
 
 pub use events::Dialect;
-pub use types::{Cpu, CpuUsage, EventOut, Memory, MemoryEntry, Pids, Stats, StatsEvent};
+pub use types::{
+    Blkio, BlkioEntry, CmtStats, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, IntelRdt, L3CacheInfo,
+    MbmStats, MemBwInfo, Memory, MemoryEntry, NetworkInterface, Pids, Psi, PsiData, Stats,
+    StatsEvent, Throttling,
+};
 
 // What the macro makes has no documentation but that of `wit/`.
 #[allow(missing_docs)]
@@ -212,6 +217,42 @@ impl Events {
         Ok(Now(self))
     }
 
+    /// Watches a container for tasks that the kernel kills for want of memory, from now on and until it
+    /// ends. To be called after an event of it; calling it again does nothing.
+    ///
+    /// Cgroups and containers of runc and crun can be watched. Others have nothing to tell.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn watch_oom(&mut self, container: &str) -> Result<()> {
+        self.source.watch_oom(container)
+    }
+
+    /// What is readable when [`Events::oom_kills`] may have something to tell. `None` where nothing is
+    /// watched.
+    pub fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.source.oom_fd()
+    }
+
+    /// The watched containers in which tasks were killed since the last call, each as often as that
+    /// happened. It doesn't wait.
+    pub fn oom_kills(&mut self) -> Vec<String> {
+        self.source.oom_kills()
+    }
+
+    /// One kill as a line of JSON, as `runc events` prints it.
+    ///
+    /// # Errors
+    ///
+    /// Where the component traps, or exceeds its limits.
+    pub fn oom_json(&mut self, container: &str) -> Result<String> {
+        self.run(Arc::default(), |guest, store| {
+            one_line(guest.call_oom_json(store, container)?)
+        })
+        .with_context(|| format!("cannot tell of a kill in container {}", shorten(container)))
+    }
+
     /// One call of the component about `container`.
     fn call<T>(
         &mut self,
@@ -234,11 +275,10 @@ impl Events {
         call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Answer<String>>,
     ) -> Result<String> {
         self.call(what, container, |guest, store| {
-            let answer = call(guest, store)?;
-            if answer.as_ref().is_ok_and(|line| line.contains('\n')) {
-                bail!("it answered with more than one line");
-            }
-            Ok(answer)
+            Ok(match call(guest, store)? {
+                Ok(line) => Ok(one_line(line)?),
+                Err(e) => Err(e),
+            })
         })
     }
 
@@ -277,6 +317,14 @@ impl Events {
             Err(e) => Err(e.context(format!("component {} failed", shared.name))),
         }
     }
+}
+
+/// Makes sure that what a component says is one line and no more.
+fn one_line(line: String) -> Result<String> {
+    if line.contains('\n') {
+        bail!("it answered with more than one line");
+    }
+    Ok(line)
 }
 
 /// What a component answers.
@@ -332,13 +380,20 @@ impl Now<'_> {
         })
     }
 
-    /// The same as one line of JSON, in the format of `dialect`.
+    /// The same as one line of JSON, in the format of `dialect`, or else in that of the container's runtime:
+    /// [`Snapshot::dialect`].
     ///
     /// # Errors
     ///
     /// See [`Now`].
-    pub fn stats_json(&mut self, container: &str, dialect: Dialect) -> Result<String> {
+    pub fn stats_json(
+        &mut self,
+        container: &str,
+        dialect: impl Into<Option<Dialect>>,
+    ) -> Result<String> {
+        let dialect = dialect.into();
         self.0.line("stats", container, |guest, store| {
+            let dialect = dialect.unwrap_or(store.data().snapshot.dialect);
             guest.call_stats_json(store, container, dialect)
         })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, StdoutLock, Write as _};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use eventout::{
     Spec,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Stats events of containers, computed by a WebAssembly component
 #[derive(Parser)]
@@ -69,9 +71,9 @@ struct EventsArgs {
     #[arg(long, conflicts_with = "containers")]
     all: bool,
 
-    /// Whose format
-    #[arg(long, value_enum, default_value = "runsc")]
-    dialect: DialectArg,
+    /// Whose format [default: that of the container's runtime; runc's for cgroups and crun]
+    #[arg(long, value_enum)]
+    dialect: Option<DialectArg>,
 
     /// Print gVisor's whole EventOut: the CPU time of each container too
     #[arg(long, conflicts_with = "dialect")]
@@ -131,11 +133,13 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
                 None => Component::builtin(Limits::default())?,
             };
             let mut events = Events::new(&component, source);
-            let dialect = match (args.event_out, args.dialect) {
-                (true, _) => None,
-                (false, DialectArg::Runsc) => Some(Dialect::Runsc),
-                (false, DialectArg::Runc) => Some(Dialect::Runc),
-            };
+            let dialect = args.dialect.map(|dialect| match dialect {
+                DialectArg::Runsc => Dialect::Runsc,
+                DialectArg::Runc => Dialect::Runc,
+            });
+            if !args.rhythm.stats {
+                raise_open_files();
+            }
             // Once and for all: a stream does not go on with another container of a longer ID.
             let mut ids = Vec::new();
             for id in &args.containers {
@@ -145,25 +149,14 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
                 }
             }
             let ids = (!args.all).then_some(ids);
-            repeat(ids, args.rhythm, out, |ids| {
-                let mut now = events.now()?;
-                let ids = match ids {
-                    Some(ids) => ids.to_vec(),
-                    None => now
-                        .containers()?
-                        .into_iter()
-                        .map(|listed| listed.id)
-                        .collect(),
-                };
-                let line = |id: String| {
-                    let line = match dialect {
-                        Some(dialect) => now.stats_json(&id, dialect),
-                        None => now.event_json(&id),
-                    };
-                    (id, line)
-                };
-                Ok(ids.into_iter().map(line).collect())
-            })
+            let mut stream = Stream {
+                events,
+                dialect,
+                event_out: args.event_out,
+                oom: !args.rhythm.stats && !args.event_out,
+                watched: HashSet::new(),
+            };
+            repeat(ids, args.rhythm, out, &mut stream)
         }
         Command::List => {
             for listed in source.containers()? {
@@ -175,12 +168,104 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
             let container = source
                 .resolve(container)
                 .with_context(|| format!("cannot record container {:?}", shorten(container)))?;
-            repeat(Some(vec![container.clone()]), *rhythm, out, |_| {
-                source.advance()?;
-                let line = record(&mut *source, &container);
-                Ok(vec![(container.clone(), line)])
-            })
+            repeat(Some(vec![container]), *rhythm, out, &mut Recording(source))
         }
+    }
+}
+
+/// Has as many open files as this process may have: each control file of a container in a stream is one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    // Without it, files are opened for each line.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
+}
+
+/// What prints lines of containers.
+trait Lines {
+    /// A line of each of these containers, or of all there are, at one instant.
+    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>>;
+
+    /// What is readable when there may be something between two instants.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The lines of what has happened since the last call.
+    fn between(&mut self) -> Vec<Result<String>>;
+}
+
+/// The events of containers.
+struct Stream {
+    events: Events,
+    dialect: Option<Dialect>,
+    event_out: bool,
+    /// Whether to tell of kills for want of memory.
+    oom: bool,
+    /// The containers that are watched for them, or can't be, which is told once.
+    watched: HashSet<String>,
+}
+
+impl Lines for Stream {
+    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>> {
+        let mut now = self.events.now()?;
+        let ids = match ids {
+            Some(ids) => ids.to_vec(),
+            None => {
+                let all = now.containers()?.into_iter();
+                all.map(|listed| listed.id).collect()
+            }
+        };
+        let mut lines = Vec::with_capacity(ids.len());
+        for id in ids {
+            let line = match self.event_out {
+                true => now.event_json(&id),
+                false => now.stats_json(&id, self.dialect),
+            };
+            lines.push((id, line));
+        }
+        if self.oom {
+            let alive = lines.iter().filter(|(_, line)| line.is_ok());
+            let alive: HashSet<_> = alive.map(|(id, _)| id.clone()).collect();
+            self.watched.retain(|id| alive.contains(id));
+            for id in alive {
+                if !self.watched.contains(&id) {
+                    if let Err(e) = self.events.watch_oom(&id) {
+                        lines.push((id.clone(), Err(e)));
+                    }
+                    self.watched.insert(id);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.events.oom_fd()
+    }
+
+    fn between(&mut self) -> Vec<Result<String>> {
+        let kills = self.events.oom_kills().into_iter();
+        kills.map(|id| self.events.oom_json(&id)).collect()
+    }
+}
+
+/// What a source reports of a container's sandbox.
+struct Recording(Box<dyn Source>);
+
+impl Lines for Recording {
+    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>> {
+        self.0.advance()?;
+        let ids = ids.unwrap_or_default().iter();
+        Ok(ids
+            .map(|id| (id.clone(), record(&mut *self.0, id)))
+            .collect())
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn between(&mut self) -> Vec<Result<String>> {
+        Vec::new()
     }
 }
 
@@ -204,19 +289,19 @@ fn shorten(container: &str) -> String {
     format!("{container:.64}")
 }
 
-/// Prints the lines that `read` makes of containers, at once and then per interval, until all of them
-/// have ended. A container that could not be read is asked again the next time. Without `ids`, `read`
-/// chooses the containers anew each time, and there is no end.
+/// Prints lines of containers, at once and then per interval, until all of them have ended, and in between
+/// what happens then. A container that could not be read is asked again the next time. Without `ids`, it
+/// is all there are at that time, and there is no end.
 fn repeat(
     mut ids: Option<Vec<String>>,
     rhythm: Rhythm,
     out: &mut Output,
-    mut read: impl FnMut(Option<&[String]>) -> Result<Vec<(String, Result<String>)>>,
+    lines: &mut impl Lines,
 ) -> Result<()> {
     let start = Instant::now();
     let mut seen = HashSet::new();
     loop {
-        match read(ids.as_deref()) {
+        match lines.read(ids.as_deref()) {
             Err(e) if rhythm.stats => return Err(e),
             Err(e) => out.report(&e),
             Ok(lines) => {
@@ -252,11 +337,22 @@ fn repeat(
                 }
             }
         }
-        if rhythm.stats || out.closed || ids.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(());
-        }
-        if !out.wait(rhythm.rest(start.elapsed())) {
-            return Ok(());
+        let next = Instant::now().checked_add(rhythm.rest(start.elapsed()));
+        loop {
+            for line in lines.between() {
+                match line {
+                    Ok(line) => out.line(line)?,
+                    Err(e) => out.report(&e),
+                }
+            }
+            if rhythm.stats || out.closed || ids.as_ref().is_some_and(Vec::is_empty) {
+                return Ok(());
+            }
+            match out.wait(next, lines.fd()) {
+                Woken::Time => break,
+                Woken::Other => {}
+                Woken::Closed => return Ok(()),
+            }
         }
     }
 }
@@ -386,22 +482,36 @@ impl Output {
         self.failed = true;
     }
 
-    /// Waits, or until nobody reads standard output any more, and tells whether somebody does.
-    fn wait(&self, duration: Duration) -> bool {
-        let end = Instant::now().checked_add(duration);
+    /// Waits until that time, which may never come, or until something comes before.
+    fn wait(&self, end: Option<Instant>, other: Option<BorrowedFd<'_>>) -> Woken {
         loop {
             let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
             if rest.is_some_and(|rest| rest.is_zero()) {
-                return true;
+                return Woken::Time;
             }
             let timeout = rest.and_then(|rest| Timespec::try_from(rest).ok());
             // Errors and hang-ups are told without being asked for.
-            let mut stdout = [PollFd::new(&self.stdout, PollFlags::empty())];
-            if poll(&mut stdout, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
-                return false;
+            let stdout = PollFd::new(&self.stdout, PollFlags::empty());
+            let other = other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN));
+            let mut fds: Vec<_> = [stdout].into_iter().chain(other).collect();
+            if poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
+                return match fds[0].revents().is_empty() {
+                    true => Woken::Other,
+                    false => Woken::Closed,
+                };
             }
         }
     }
+}
+
+/// What ends a wait.
+enum Woken {
+    /// The time has come.
+    Time,
+    /// There is something to read.
+    Other,
+    /// Nobody reads standard output any more.
+    Closed,
 }
 
 #[cfg(test)]

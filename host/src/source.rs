@@ -2,12 +2,15 @@
 
 mod cgroup;
 mod gvisor;
+mod oom;
 mod runtime;
 mod scenario;
+mod stats;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Stats};
+use crate::{Dialect, Result, Stats};
 use runtime::Kind;
 
 /// Something that can tell about sandboxes and their containers.
@@ -57,6 +60,28 @@ pub trait Source: Send {
     /// Where the source can't be read; [`NotFound`] where there is no such container any more. A
     /// snapshot without the container is as good, and says so in gVisor's words.
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>>;
+
+    /// Watches a container, of which there was a snapshot, for tasks that the kernel kills for want of
+    /// memory. To do so again is nothing; it ends with the container. A source that knows nothing of such
+    /// kills has nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// Where that is not allowed, or there are too many.
+    fn watch_oom(&mut self, _container: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// What is readable when [`Source::oom_kills`] may have something to tell.
+    fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// The watched containers in which tasks were killed since the last call, each as often as that
+    /// happened.
+    fn oom_kills(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A container that a source knows.
@@ -74,6 +99,13 @@ pub struct Listed {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
+    /// Whose format the users of this sandbox's runtime expect.
+    #[serde(
+        default,
+        skip_serializing_if = "Dialect::is_runsc",
+        with = "DialectJson"
+    )]
+    pub dialect: Dialect,
     /// The ID of the root container.
     pub root: String,
     /// The memory in use by the whole sandbox, in bytes.
@@ -105,12 +137,33 @@ pub struct Container {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        with = "scenario::stats"
+        with = "stats::option"
     )]
     pub stats: Option<Stats>,
     /// Why the container could not be read, if it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Dialect", rename_all = "lowercase")]
+enum DialectJson {
+    Runsc,
+    Runc,
+}
+
+#[expect(clippy::derivable_impls, reason = "the enum is generated")]
+impl Default for Dialect {
+    /// That of the reference.
+    fn default() -> Self {
+        Self::Runsc
+    }
+}
+
+impl Dialect {
+    fn is_runsc(&self) -> bool {
+        matches!(self, Self::Runsc)
+    }
 }
 
 /// There is no such container, or it has ended. [`Error::downcast_ref`](crate::Error::downcast_ref)

@@ -1,16 +1,19 @@
 // The judge of the goldens: gVisor's event, computed and encoded by Go itself.
 //
-//	go run judge.go stats|event-out <SCENARIO >LINES
-//	go run judge.go check <LINES
-//	go run judge.go not-found <STRINGS >LINES
+//	go run judge.go stats|event-out|runc <SCENARIO >LINES
+//	go run judge.go check|check-runc <LINES
+//	go run judge.go not-found|oom <STRINGS >LINES
 //
 // It reads a scenario and prints a line for each container at each instant: what `runsc events` would
-// print (stats), or the EventOut that the sentry hands out (event-out). Or it reads lines that somebody
-// else printed, refuses what is not in gVisor's schema, and prints how many there were (check). Or it
-// reads IDs as strings of JSON, and prints gVisor's error for each (not-found). The types are those of
-// gVisor's runsc/boot/events.go, field by field; the rules are those of containerManager.Event there
-// and of populateStats in runsc/container/container.go. Where the host measured a container alone, its
-// figures take the place of the computed ones.
+// print (stats), the EventOut that the sentry hands out (event-out), or what `runc events` would print
+// (runc). Or it reads lines that somebody else printed, refuses what is not in gVisor's or runc's schema,
+// and prints how many there were (check, check-runc). Or it reads IDs as strings of JSON, and prints
+// gVisor's error for each (not-found), or runc's line for a container that ran out of memory (oom).
+//
+// The types are those of gVisor's runsc/boot/events.go and of runc's types/events.go, field by field; the
+// rules are those of containerManager.Event in the former and of populateStats in
+// runsc/container/container.go. Where the host measured a container alone, its figures take the place of
+// the computed ones.
 package main
 
 import (
@@ -20,6 +23,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"reflect"
 )
 
 type EventOut struct {
@@ -85,17 +89,224 @@ type Instant struct {
 	} `json:"containers"`
 }
 
+// RuncEvent is the Event of runc's types/events.go.
+type RuncEvent struct {
+	Type string     `json:"type"`
+	ID   string     `json:"id"`
+	Data *RuncStats `json:"data,omitempty"`
+}
+
+type RuncStats struct {
+	CPU               RuncCPU                `json:"cpu"`
+	CPUSet            RuncCPUSet             `json:"cpuset"`
+	Memory            RuncMemory             `json:"memory"`
+	Pids              Pids                   `json:"pids"`
+	Blkio             RuncBlkio              `json:"blkio"`
+	Hugetlb           map[string]RuncHugetlb `json:"hugetlb"`
+	IntelRdt          RuncIntelRdt           `json:"intel_rdt"`
+	NetworkInterfaces []*RuncInterface       `json:"network_interfaces"`
+}
+
+// What is a pointer with a comment is a struct with `omitzero` there, which Go has had since 1.24: it is
+// left out where it is zero. See omitZero.
+
+type RuncCPU struct {
+	Usage      *RuncCPUUsage   `json:"usage,omitempty"`      // omitzero
+	Throttling *RuncThrottling `json:"throttling,omitempty"` // omitzero
+	PSI        *RuncPSI        `json:"psi,omitempty"`
+}
+
+type RuncCPUUsage struct {
+	Total        uint64   `json:"total,omitempty"`
+	Percpu       []uint64 `json:"percpu,omitempty"`
+	PercpuKernel []uint64 `json:"percpu_kernel,omitempty"`
+	PercpuUser   []uint64 `json:"percpu_user,omitempty"`
+	Kernel       uint64   `json:"kernel"`
+	User         uint64   `json:"user"`
+}
+
+type RuncThrottling struct {
+	Periods          uint64 `json:"periods,omitempty"`
+	ThrottledPeriods uint64 `json:"throttledPeriods,omitempty"`
+	ThrottledTime    uint64 `json:"throttledTime,omitempty"`
+}
+
+type RuncPSI struct {
+	Some *RuncPSIData `json:"some,omitempty"` // omitzero
+	Full *RuncPSIData `json:"full,omitempty"` // omitzero
+}
+
+type RuncPSIData struct {
+	Avg10  float64 `json:"avg10"`
+	Avg60  float64 `json:"avg60"`
+	Avg300 float64 `json:"avg300"`
+	Total  uint64  `json:"total"`
+}
+
+type RuncCPUSet struct {
+	CPUs                  []uint16 `json:"cpus,omitempty"`
+	CPUExclusive          uint64   `json:"cpu_exclusive"`
+	Mems                  []uint16 `json:"mems,omitempty"`
+	MemHardwall           uint64   `json:"mem_hardwall"`
+	MemExclusive          uint64   `json:"mem_exclusive"`
+	MemoryMigrate         uint64   `json:"memory_migrate"`
+	MemorySpreadPage      uint64   `json:"memory_spread_page"`
+	MemorySpreadSlab      uint64   `json:"memory_spread_slab"`
+	MemoryPressure        uint64   `json:"memory_pressure"`
+	SchedLoadBalance      uint64   `json:"sched_load_balance"`
+	SchedRelaxDomainLevel int64    `json:"sched_relax_domain_level"`
+}
+
+type RuncMemory struct {
+	Cache     uint64            `json:"cache,omitempty"`
+	Usage     *MemoryEntry      `json:"usage,omitempty"`     // omitzero
+	Swap      *MemoryEntry      `json:"swap,omitempty"`      // omitzero
+	Kernel    *MemoryEntry      `json:"kernel,omitempty"`    // omitzero
+	KernelTCP *MemoryEntry      `json:"kernelTCP,omitempty"` // omitzero
+	Raw       map[string]uint64 `json:"raw,omitempty"`
+	PSI       *RuncPSI          `json:"psi,omitempty"`
+}
+
+type RuncBlkioEntry struct {
+	Major uint64 `json:"major,omitempty"`
+	Minor uint64 `json:"minor,omitempty"`
+	Op    string `json:"op,omitempty"`
+	Value uint64 `json:"value,omitempty"`
+}
+
+type RuncBlkio struct {
+	IoServiceBytesRecursive []RuncBlkioEntry `json:"ioServiceBytesRecursive,omitempty"`
+	IoServicedRecursive     []RuncBlkioEntry `json:"ioServicedRecursive,omitempty"`
+	IoQueuedRecursive       []RuncBlkioEntry `json:"ioQueueRecursive,omitempty"`
+	IoServiceTimeRecursive  []RuncBlkioEntry `json:"ioServiceTimeRecursive,omitempty"`
+	IoWaitTimeRecursive     []RuncBlkioEntry `json:"ioWaitTimeRecursive,omitempty"`
+	IoMergedRecursive       []RuncBlkioEntry `json:"ioMergedRecursive,omitempty"`
+	IoTimeRecursive         []RuncBlkioEntry `json:"ioTimeRecursive,omitempty"`
+	SectorsRecursive        []RuncBlkioEntry `json:"sectorsRecursive,omitempty"`
+	PSI                     *RuncPSI         `json:"psi,omitempty"`
+}
+
+type RuncHugetlb struct {
+	Usage   uint64 `json:"usage,omitempty"`
+	Max     uint64 `json:"max,omitempty"`
+	Failcnt uint64 `json:"failcnt"`
+}
+
+type RuncIntelRdt struct {
+	L3CacheInfo       *RuncL3CacheInfo `json:"l3_cache_info,omitempty"`
+	L3CacheSchemaRoot string           `json:"l3_cache_schema_root,omitempty"`
+	L3CacheSchema     string           `json:"l3_cache_schema,omitempty"`
+	MemBwInfo         *RuncMemBwInfo   `json:"mem_bw_info,omitempty"`
+	MemBwSchemaRoot   string           `json:"mem_bw_schema_root,omitempty"`
+	MemBwSchema       string           `json:"mem_bw_schema,omitempty"`
+	Schemata          []string         `json:"schemata,omitempty"`
+	MBMStats          *[]RuncMBMStats  `json:"mbm_stats,omitempty"`
+	CMTStats          *[]RuncCMTStats  `json:"cmt_stats,omitempty"`
+}
+
+type RuncL3CacheInfo struct {
+	CbmMask    string `json:"cbm_mask,omitempty"`
+	MinCbmBits uint64 `json:"min_cbm_bits,omitempty"`
+	NumClosids uint64 `json:"num_closids,omitempty"`
+}
+
+type RuncMemBwInfo struct {
+	BandwidthGran uint64 `json:"bandwidth_gran,omitempty"`
+	DelayLinear   uint64 `json:"delay_linear,omitempty"`
+	MinBandwidth  uint64 `json:"min_bandwidth,omitempty"`
+	NumClosids    uint64 `json:"num_closids,omitempty"`
+}
+
+type RuncMBMStats struct {
+	MBMTotalBytes uint64 `json:"mbm_total_bytes"`
+	MBMLocalBytes uint64 `json:"mbm_local_bytes"`
+}
+
+type RuncCMTStats struct {
+	LLCOccupancy uint64 `json:"llc_occupancy"`
+}
+
+type RuncInterface struct {
+	Name      string
+	RxBytes   uint64
+	RxPackets uint64
+	RxErrors  uint64
+	RxDropped uint64
+	TxBytes   uint64
+	TxPackets uint64
+	TxErrors  uint64
+	TxDropped uint64
+}
+
+// omitZero is what `omitzero` does. The pointers in it are set, so that decoding fills them.
+func omitZero[T any](field **T) {
+	if *field != nil && reflect.ValueOf(**field).IsZero() {
+		*field = nil
+	}
+}
+
+func (m *RuncMemory) entries() []**MemoryEntry {
+	return []**MemoryEntry{&m.Usage, &m.Swap, &m.Kernel, &m.KernelTCP}
+}
+
+// runc is the event with runc's types.
+func runc(out *EventOut, measured json.RawMessage) (*RuncEvent, error) {
+	stats := &RuncStats{Hugetlb: map[string]RuncHugetlb{}}
+	for _, entry := range stats.Memory.entries() {
+		*entry = &MemoryEntry{}
+	}
+	stats.CPU.Usage = &RuncCPUUsage{Total: out.Event.Data.CPU.Usage.Total}
+	stats.CPU.Throttling = &RuncThrottling{}
+	stats.Memory.Usage.Usage = out.Event.Data.Memory.Usage.Usage
+	stats.Pids.Current = out.Event.Data.Pids.Current
+	if measured != nil {
+		// Decoding leaves alone what the text does not mention.
+		if err := json.Unmarshal(measured, stats); err != nil {
+			return nil, err
+		}
+	}
+	for _, list := range []*[]uint64{&stats.CPU.Usage.Percpu, &stats.CPU.Usage.PercpuKernel, &stats.CPU.Usage.PercpuUser} {
+		// `omitzero` tells an empty list from none; the contract of eventout does not.
+		if len(*list) == 0 {
+			*list = nil
+		}
+	}
+	omitZero(&stats.CPU.Usage)
+	omitZero(&stats.CPU.Throttling)
+	for _, entry := range stats.Memory.entries() {
+		omitZero(entry)
+	}
+	for _, psi := range []*RuncPSI{stats.CPU.PSI, stats.Memory.PSI, stats.Blkio.PSI} {
+		if psi != nil {
+			omitZero(&psi.Some)
+			omitZero(&psi.Full)
+		}
+	}
+	return &RuncEvent{Type: "stats", ID: out.Event.ID, Data: stats}, nil
+}
+
 func main() {
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := bufio.NewWriterSize(os.Stdout, 1<<20)
 	var err error
 	switch mode := os.Args[1]; mode {
-	case "stats", "event-out":
+	case "stats", "event-out", "runc":
 		err = judge(mode, in, out)
 	case "check":
-		err = check(in, out)
+		err = check[Event](in, out, func(e *Event) string { return e.Type })
+	case "check-runc":
+		err = check[RuncEvent](in, out, func(e *RuncEvent) string { return e.Type })
 	case "not-found":
-		err = notFound(in, out)
+		// As in runsc/boot/loader.go.
+		err = eachID(in, func(id string) error {
+			_, err := fmt.Fprintln(out, fmt.Errorf("container %q not found", id))
+			return err
+		})
+	case "oom":
+		encoder := json.NewEncoder(out)
+		err = eachID(in, func(id string) error {
+			return encoder.Encode(&RuncEvent{Type: "oom", ID: id})
+		})
 	default:
 		err = fmt.Errorf("no mode %q", mode)
 	}
@@ -124,7 +335,15 @@ func judge(mode string, in io.Reader, out io.Writer) error {
 			}
 			event := event(&instant, c.ID, c.Pids)
 			var line any = event
-			if mode == "stats" {
+			switch mode {
+			case "runc":
+				populateStats(&instant, event, c.ID)
+				runc, err := runc(event, c.Stats)
+				if err != nil {
+					return err
+				}
+				line = runc
+			case "stats":
 				populateStats(&instant, event, c.ID)
 				if c.Stats != nil {
 					// Decoding leaves alone what the text does not mention.
@@ -141,18 +360,18 @@ func judge(mode string, in io.Reader, out io.Writer) error {
 	}
 }
 
-func check(in io.Reader, out io.Writer) error {
+func check[E any](in io.Reader, out io.Writer, kind func(*E) string) error {
 	decoder := json.NewDecoder(in)
 	decoder.DisallowUnknownFields()
 	for n := 0; ; n++ {
-		var event Event
+		var event E
 		err := decoder.Decode(&event)
 		if err == io.EOF {
 			fmt.Fprintln(out, n)
 			return nil
 		}
-		if err == nil && event.Type != "stats" {
-			err = fmt.Errorf("event of type %q", event.Type)
+		if err == nil && kind(&event) != "stats" {
+			err = fmt.Errorf("event of type %q", kind(&event))
 		}
 		if err != nil {
 			return err
@@ -160,7 +379,7 @@ func check(in io.Reader, out io.Writer) error {
 	}
 }
 
-func notFound(in io.Reader, out io.Writer) error {
+func eachID(in io.Reader, do func(id string) error) error {
 	decoder := json.NewDecoder(in)
 	for {
 		var id string
@@ -169,8 +388,9 @@ func notFound(in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return err
 		}
-		// As in runsc/boot/loader.go.
-		fmt.Fprintln(out, fmt.Errorf("container %q not found", id))
+		if err := do(id); err != nil {
+			return err
+		}
 	}
 }
 

@@ -3,42 +3,69 @@
 //! What is read is what runc reads (opencontainers/cgroups, `fs` and `fs2`). Parsers take text, and
 //! units are converted there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
+use super::oom::Watch;
+use super::stats::{Account, Column, join};
 use super::{Container, Listed, NotFound, Snapshot, Source, check_folder_name, read_text};
-use crate::types::{Cpu, CpuUsage, Memory, MemoryEntry, Pids};
-use crate::{Result, Stats};
+use crate::types::{
+    Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, NetworkInterface, Pids,
+    Psi, PsiData, Throttling,
+};
+use crate::{Dialect, Result, Stats, shorten};
 
 /// The child groups of one group.
 pub(super) struct Cgroups {
     /// What `--source` calls it.
     name: String,
-    parent: Group,
+    parent: Paths,
+    /// The groups that were read at this instant or at the one before.
+    open: HashMap<String, Open>,
+    watch: Watch,
+}
+
+struct Open {
+    group: Group,
+    /// Whether it was read at this instant.
+    fresh: bool,
 }
 
 impl Cgroups {
     /// The children of `root`, a folder in a cgroup filesystem or one that is laid out like it; the
     /// children of the machine's root group where it is `None`.
     pub(super) fn open(root: Option<&Path>) -> Result<Self> {
-        let Some(root) = root else {
-            return Ok(Self {
-                name: "cgroup".to_owned(),
-                parent: Mounts::of_this_process()?.group(Path::new("/"))?,
-            });
+        let (name, parent) = match root {
+            None => (
+                "cgroup".to_owned(),
+                Mounts::of_this_process()?.group(Path::new("/"))?,
+            ),
+            Some(root) => {
+                let name = format!("cgroup:{}", root.display());
+                let parent = Self::locate(root).with_context(|| format!("cannot open {name}"))?;
+                (name, parent)
+            }
         };
-        let name = format!("cgroup:{}", root.display());
-        let parent = Self::locate(root).with_context(|| format!("cannot open {name}"))?;
-        Ok(Self { name, parent })
+        Ok(Self {
+            name,
+            parent,
+            open: HashMap::new(),
+            watch: Watch::default(),
+        })
     }
 
-    fn locate(root: &Path) -> Result<Group> {
+    fn locate(root: &Path) -> Result<Paths> {
         let root = root.canonicalize()?;
         if !root.is_dir() {
             bail!("it is not a folder");
@@ -49,7 +76,25 @@ impl Cgroups {
         {
             return mounts.group(&path);
         }
-        Group::laid_out_in(&root)
+        Paths::laid_out_in(&root)
+    }
+
+    fn group(&mut self, container: &str) -> Result<&mut Group> {
+        if !self.open.contains_key(container) {
+            check_folder_name(container)?;
+            let paths = self.parent.child(container);
+            if paths.0.is_empty() {
+                let name = &self.name;
+                return Err(NotFound(format!("{name} has no such child group")).into());
+            }
+            let group = paths.open()?;
+            let fresh = true;
+            self.open
+                .insert(container.to_owned(), Open { group, fresh });
+        }
+        let open = self.open.get_mut(container).context("it was just opened")?;
+        open.fresh = true;
+        Ok(&mut open.group)
     }
 }
 
@@ -67,19 +112,51 @@ impl Source for Cgroups {
             .collect())
     }
 
+    fn advance(&mut self) -> Result<()> {
+        self.open.retain(|_, open| std::mem::take(&mut open.fresh));
+        Ok(())
+    }
+
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        check_folder_name(container)?;
-        let group = self.parent.child(container);
-        if !group.exists() {
-            let name = &self.name;
-            return Err(NotFound(format!("{name} has no such child group")).into());
+        let snapshot = self.group(container)?.snapshot(container, Vec::new());
+        if snapshot.is_err() {
+            // Whatever it was, the next reading begins afresh.
+            self.open.remove(container);
+            self.watch.end(container);
         }
-        group.snapshot(container)
+        snapshot.map(Arc::new)
+    }
+
+    fn watch_oom(&mut self, container: &str) -> Result<()> {
+        let Self { open, watch, .. } = self;
+        match open.get(container) {
+            Some(open) => watch.begin(container, &open.group),
+            None => Ok(()),
+        }
+    }
+
+    fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.fd()
+    }
+
+    fn oom_kills(&mut self) -> Vec<String> {
+        self.watch.kills()
     }
 }
 
 /// The mounted cgroup hierarchies.
 pub(super) struct Mounts(Vec<Mount>);
+
+/// What the host's cgroups say of one process and those that share its group.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct OfProcess {
+    /// Their CPU time, in nanoseconds. `None` where it isn't accounted.
+    pub(super) cpu_ns: Option<u64>,
+    /// The most memory that they may use together, in bytes, by the limits of the group and of those above
+    /// it. Where there is no limit, it is the figure that the contract has for that; `None` where memory
+    /// isn't accounted.
+    pub(super) memory_limit: Option<u64>,
+}
 
 #[derive(Debug, PartialEq)]
 struct Mount {
@@ -120,62 +197,73 @@ impl Mounts {
         Some(mount.root.join(below))
     }
 
-    /// The CPU time of the cgroup that a process is in, in nanoseconds, by the text of its
-    /// /proc/PID/cgroup. `None` where that is the machine's root group, or isn't accounted.
-    pub(super) fn cpu_of_process(&self, cgroups: &str) -> Result<Option<u64>> {
-        match path_of_process(cgroups) {
+    /// What the cgroups that a process is in say of it, by the text of its /proc/PID/cgroup. Nothing where
+    /// that is the machine's root group.
+    pub(super) fn of_process(&self, cgroups: &str) -> Result<OfProcess> {
+        let group = |controller| match path_of_process(cgroups, controller) {
             None | Some("/") => Ok(None),
-            Some(path) => Ok(self.group(Path::new(path))?.cpu()?.usage.total),
+            Some(path) => self.group(Path::new(path))?.open().map(Some),
+        };
+        let mut of_process = OfProcess::default();
+        if let Some(mut group) = group("cpuacct")? {
+            of_process.cpu_ns = group.cpu()?.usage.total;
         }
+        if let Some(mut group) = group("memory")?
+            && let Some(folder) = group.folder("memory")
+        {
+            // On v1, the kernel takes the groups above into account.
+            let stat = folder.get("memory.stat", table)?.unwrap_or_default();
+            of_process.memory_limit = figure(&stat, "hierarchical_memory_limit");
+        } else if let Some(path) = path_of_process(cgroups, UNIFIED) {
+            for path in Path::new(path).ancestors() {
+                let limit = match self.group(path)?.open()?.folder(UNIFIED) {
+                    Some(folder) => folder.get("memory.max", maximum)?,
+                    None => None,
+                };
+                let lowest = of_process.memory_limit;
+                of_process.memory_limit = limit.map(|l| l.min(lowest.unwrap_or(l))).or(lowest);
+            }
+        }
+        Ok(of_process)
     }
 
     /// The group of that path, as /proc/PID/cgroup and the state of runtimes have it.
-    pub(super) fn group(&self, path: &Path) -> Result<Group> {
+    pub(super) fn group(&self, path: &Path) -> Result<Paths> {
         if !path
             .components()
             .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
         {
             bail!("{} is not the path of a cgroup", path.display());
         }
-        let folder = |wanted: &dyn Fn(&Mount) -> bool| {
-            self.0
-                .iter()
-                .filter(|mount| wanted(mount))
-                .find_map(|mount| {
-                    let below = path.strip_prefix(&mount.root).ok()?;
-                    let folder = mount.point.join(below);
-                    folder.is_dir().then_some(folder)
-                })
-        };
-        let v1 = |controller: &str| {
-            folder(&|mount| {
-                let options = mount.v1.as_deref().unwrap_or_default();
-                options.iter().any(|option| option == controller)
+        let folder = |controller: &str| {
+            let wanted = |mount: &&Mount| match (&mount.v1, controller) {
+                (None, UNIFIED) => true,
+                (None, _) | (Some(_), UNIFIED) => false,
+                (Some(options), _) => options.iter().any(|option| option == controller),
+            };
+            self.0.iter().filter(wanted).find_map(|mount| {
+                let below = path.strip_prefix(&mount.root).ok()?;
+                let folder = mount.point.join(below);
+                folder.is_dir().then_some(folder)
             })
         };
-        Ok(Group {
-            pids: v1("pids"),
-            memory: v1("memory"),
-            cpuacct: v1("cpuacct"),
-            unified: folder(&|mount| mount.v1.is_none()),
-        })
+        let folders = CONTROLLERS
+            .iter()
+            .filter_map(|&controller| Some((controller, folder(controller)?)));
+        Ok(Paths(folders.collect()))
     }
 }
 
-/// The path of a process's cgroup, in the v1 hierarchy that accounts for CPU time or in the v2 hierarchy, from
+/// The path of a process's cgroup in the v1 hierarchy of that controller, or else in the v2 hierarchy, from
 /// the text of its /proc/PID/cgroup.
-fn path_of_process(cgroups: &str) -> Option<&str> {
+fn path_of_process<'a>(cgroups: &'a str, controller: &str) -> Option<&'a str> {
     let mut unified = None;
     for line in cgroups.lines() {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        if controllers
-            .split(',')
-            .any(|controller| controller == "cpuacct")
-        {
-            return Some(path);
-        }
         if controllers.is_empty() {
             unified = Some(path);
+        } else if controllers.split(',').any(|other| other == controller) {
+            return Some(path);
         }
     }
     unified
@@ -211,197 +299,534 @@ fn unescape(path: &str) -> String {
     .fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
 }
 
-/// One control group: its folder in each hierarchy that has one, of those that are of use here.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Group {
-    /// v1.
-    pub(super) pids: Option<PathBuf>,
-    /// v1.
-    pub(super) memory: Option<PathBuf>,
-    /// v1.
-    pub(super) cpuacct: Option<PathBuf>,
-    /// v2, alone or beside v1.
-    pub(super) unified: Option<PathBuf>,
-}
+/// The controllers of v1 that tell anything here, and the v2 hierarchy.
+const CONTROLLERS: [&str; 8] = [
+    "memory", "pids", "cpuacct", "cpu", "cpuset", "blkio", "hugetlb", UNIFIED,
+];
 
-impl Group {
+/// The v2 hierarchy, alone or beside v1, under the name that runc has for it.
+const UNIFIED: &str = "";
+
+/// Where one control group is: its folder in each hierarchy of [`CONTROLLERS`] that has one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Paths(BTreeMap<&'static str, PathBuf>);
+
+impl Paths {
+    /// Those of `folders`, by their controllers, that are there.
+    pub(super) fn new(folders: &HashMap<String, PathBuf>) -> Self {
+        let folders = CONTROLLERS
+            .iter()
+            .filter_map(|&controller| Some((controller, folders.get(controller)?.clone())))
+            .filter(|(_, folder)| folder.is_dir());
+        Self(folders.collect())
+    }
+
     /// The group whose control files are in an ordinary folder, say copied there from another machine.
     /// `root` has a `cgroup.controllers`, as every v2 group has, or is laid out like /sys/fs/cgroup of a
     /// v1 machine: a folder for each controller, and maybe `unified`.
     fn laid_out_in(root: &Path) -> Result<Self> {
         if root.join("cgroup.controllers").exists() {
-            return Ok(Self {
-                unified: Some(root.to_owned()),
-                ..Self::default()
-            });
+            return Ok(Self([(UNIFIED, root.to_owned())].into()));
         }
-        let mut group = Self::default();
+        let mut paths = Self::default();
         for name in folders(root)? {
-            let folder = || Some(root.join(&name));
             for controller in name.split(',') {
-                match controller {
-                    "pids" => group.pids = folder(),
-                    "memory" => group.memory = folder(),
-                    "cpuacct" => group.cpuacct = folder(),
-                    "unified" => group.unified = folder(),
-                    _ => {}
+                let controller = match controller {
+                    "unified" => UNIFIED,
+                    other => other,
+                };
+                if let Some(known) = CONTROLLERS.iter().find(|known| **known == controller) {
+                    paths.0.insert(known, root.join(&name));
                 }
             }
         }
-        if group.folders().next().is_none() {
+        if paths.0.is_empty() {
             bail!("it is neither in a cgroup filesystem nor laid out like one");
         }
-        Ok(group)
-    }
-
-    fn folders(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.pids, &self.memory, &self.cpuacct, &self.unified]
-            .into_iter()
-            .flatten()
+        Ok(paths)
     }
 
     /// The names of the groups in this one, in any hierarchy, in order.
     fn children(&self) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
-        for folder in self.folders() {
+        for folder in self.0.values() {
             names.extend(folders(folder).with_context(|| folder.display().to_string())?);
         }
         Ok(names)
     }
 
     fn child(&self, name: &str) -> Self {
-        let child = |folder: &Option<PathBuf>| {
-            let child = folder.as_ref()?.join(name);
-            child.is_dir().then_some(child)
-        };
-        Self {
-            pids: child(&self.pids),
-            memory: child(&self.memory),
-            cpuacct: child(&self.cpuacct),
-            unified: child(&self.unified),
-        }
+        let children = self
+            .0
+            .iter()
+            .map(|(controller, folder)| (*controller, folder.join(name)))
+            .filter(|(_, folder)| folder.is_dir());
+        Self(children.collect())
     }
 
-    /// Whether any hierarchy has the group.
-    pub(super) fn exists(&self) -> bool {
-        self.folders().any(|folder| folder.is_dir())
+    /// Whether there is no such group in any hierarchy.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Opens the group for reading.
+    pub(super) fn open(&self) -> Result<Group> {
+        let mut folders = BTreeMap::new();
+        for (controller, path) in &self.0 {
+            let folder = Folder::open(path).with_context(|| path.display().to_string())?;
+            folders.insert(*controller, folder);
+        }
+        Ok(Group { folders })
+    }
+}
+
+/// One control group, open for reading.
+pub(super) struct Group {
+    folders: BTreeMap<&'static str, Folder>,
+}
+
+impl Group {
+    /// The folder of that controller in v1, or the v2 one.
+    fn folder(&mut self, controller: &str) -> Option<&mut Folder> {
+        self.folders.get_mut(controller)
+    }
+
+    /// The v2 folder, where v1 has none of these controllers: hierarchies beside each other don't share any.
+    fn v2_instead_of(&mut self, controllers: &[&str]) -> Option<&mut Folder> {
+        let none = controllers
+            .iter()
+            .all(|controller| !self.folders.contains_key(controller));
+        self.folders.get_mut(UNIFIED).filter(|_| none)
+    }
+
+    /// The folder that accounts for memory, and whether it is one of v1.
+    pub(super) fn memory_folder(&self) -> Option<(&Path, bool)> {
+        let folder = |controller| self.folders.get(controller);
+        let v1 = folder("memory").map(|folder| (folder.path.as_path(), true));
+        v1.or_else(|| Some((folder(UNIFIED)?.path.as_path(), false)))
     }
 
     /// A container that has this group to itself, and so a sandbox of its own.
-    pub(super) fn snapshot(&self, id: &str) -> Result<Arc<Snapshot>> {
-        let read = || -> Result<Snapshot> {
-            let stats = Stats {
-                cpu: self.cpu().context("cannot read CPU usage")?,
-                memory: self.memory().context("cannot read memory")?,
-                pids: self.pids().context("cannot read pids")?,
-            };
-            let (Some(memory_bytes), Some(pids)) = (stats.memory.usage.usage, stats.pids.current)
-            else {
-                bail!("cannot read memory and pids: no mounted hierarchy accounts for both");
-            };
-            let total = stats.cpu.usage.total;
-            Ok(Snapshot {
-                root: id.to_owned(),
-                memory_bytes,
-                cgroup_cpu_ns: total,
-                containers: vec![Container {
-                    id: id.to_owned(),
-                    pids,
-                    cpu_ns: total.filter(|_| pids > 0),
-                    stats: Some(stats),
-                    error: None,
-                }],
-                update_memory_error: None,
-            })
-        };
-        let snapshot = read();
+    pub(super) fn snapshot(
+        &mut self,
+        id: &str,
+        network_interfaces: Vec<NetworkInterface>,
+    ) -> Result<Snapshot> {
+        let snapshot = self.read(id, network_interfaces);
         // A group goes away in one hierarchy after the other. Then figures are missing, one of those
         // that must be there among them.
         let holes = snapshot
             .as_ref()
             .map_or(true, |snapshot| snapshot.cgroup_cpu_ns.is_none());
-        if holes && !self.folders().all(|folder| folder.is_dir()) {
+        let mut folders = self.folders.values();
+        if folders.any(|folder| (holes || !folder.live) && folder.is_gone()) {
             return Err(NotFound("its cgroup has gone".to_owned()).into());
         }
-        snapshot.map(Arc::new)
+        snapshot
     }
 
-    fn cpu(&self) -> Result<Cpu> {
-        let mut usage = CpuUsage::default();
-        if let Some(folder) = &self.cpuacct {
-            usage.total = control(folder, "cpuacct.usage", number)?;
-            let stat = control(folder, "cpuacct.stat", cpuacct_stat)?;
+    fn read(&mut self, id: &str, network_interfaces: Vec<NetworkInterface>) -> Result<Snapshot> {
+        let stats = Stats {
+            cpu: self.cpu().context("cannot read CPU usage")?,
+            cpuset: self.cpuset().context("cannot read the cpuset")?,
+            blkio: self.blkio().context("cannot read block I/O")?,
+            hugetlb: self.hugetlb().context("cannot read huge pages")?,
+            pids: self.pids().context("cannot read pids")?,
+            memory: self.memory().context("cannot read memory")?,
+            network_interfaces,
+            ..Stats::default()
+        };
+        let (Some(memory_bytes), Some(pids)) = (stats.memory.usage.usage, stats.pids.current)
+        else {
+            bail!("cannot read memory and pids: no mounted hierarchy accounts for both");
+        };
+        let total = stats.cpu.usage.total;
+        Ok(Snapshot {
+            dialect: Dialect::Runc,
+            root: id.to_owned(),
+            memory_bytes,
+            cgroup_cpu_ns: total,
+            containers: vec![Container {
+                id: id.to_owned(),
+                pids,
+                cpu_ns: total.filter(|_| pids > 0),
+                stats: Some(stats),
+                error: None,
+            }],
+            update_memory_error: None,
+        })
+    }
+
+    fn cpu(&mut self) -> Result<Cpu> {
+        let mut cpu = Cpu::default();
+        if let Some(folder) = self.folder("cpuacct") {
+            let usage = &mut cpu.usage;
+            usage.total = folder.get("cpuacct.usage", number)?;
+            let stat = folder.get("cpuacct.stat", cpuacct_stat)?;
             (usage.user, usage.kernel) = stat.unwrap_or_default();
-            usage.percpu = control(folder, "cpuacct.usage_percpu", numbers)?.unwrap_or_default();
-        } else if let Some(folder) = &self.unified {
-            let stat = control(folder, "cpu.stat", cpu_stat)?;
-            (usage.total, usage.user, usage.kernel) = stat.unwrap_or_default();
+            usage.percpu = folder
+                .get("cpuacct.usage_percpu", numbers)?
+                .unwrap_or_default();
+            let all = folder.get("cpuacct.usage_all", usage_all)?;
+            (usage.percpu_user, usage.percpu_kernel) = all.unwrap_or_default();
+        } else if let Some(folder) = self.v2_instead_of(&[]) {
+            let stat = folder.get("cpu.stat", cpu_stat)?;
+            (cpu.usage, cpu.throttling) = stat.unwrap_or_default();
         }
-        Ok(Cpu { usage })
+        if let Some(folder) = self.folder("cpu") {
+            let stat = folder.get("cpu.stat", cpu_stat)?;
+            (_, cpu.throttling) = stat.unwrap_or_default();
+        }
+        if let Some(folder) = self.v2_instead_of(&["cpu", "cpuacct"]) {
+            cpu.psi = folder.pressure("cpu.pressure")?;
+        }
+        Ok(cpu)
     }
 
-    fn memory(&self) -> Result<Memory> {
-        match (&self.memory, &self.unified) {
-            (Some(folder), _) => memory_v1(folder),
-            (None, Some(folder)) => memory_v2(folder),
-            (None, None) => Ok(Memory::default()),
+    fn cpuset(&mut self) -> Result<Cpuset> {
+        // On v2, runc reads none of it.
+        let Some(folder) = self.folder("cpuset") else {
+            return Ok(Cpuset::default());
+        };
+        Ok(Cpuset {
+            cpus: folder.get("cpuset.cpus", ranges)?.unwrap_or_default(),
+            cpu_exclusive: folder.get("cpuset.cpu_exclusive", number)?,
+            mems: folder.get("cpuset.mems", ranges)?.unwrap_or_default(),
+            mem_hardwall: folder.get("cpuset.mem_hardwall", number)?,
+            mem_exclusive: folder.get("cpuset.mem_exclusive", number)?,
+            memory_migrate: folder.get("cpuset.memory_migrate", number)?,
+            memory_spread_page: folder.get("cpuset.memory_spread_page", number)?,
+            memory_spread_slab: folder.get("cpuset.memory_spread_slab", number)?,
+            memory_pressure: folder.get("cpuset.memory_pressure", number)?,
+            sched_load_balance: folder.get("cpuset.sched_load_balance", number)?,
+            sched_relax_domain_level: folder.get("cpuset.sched_relax_domain_level", signed)?,
+        })
+    }
+
+    fn memory(&mut self) -> Result<Memory> {
+        if let Some(folder) = self.folder("memory") {
+            return memory_v1(folder);
+        }
+        match self.v2_instead_of(&[]) {
+            Some(folder) => memory_v2(folder),
+            None => Ok(Memory::default()),
         }
     }
 
     /// The count of the pids controller, or, where that is not at work, of the lists of tasks.
-    fn pids(&self) -> Result<Pids> {
-        for folder in [&self.pids, &self.unified].into_iter().flatten() {
-            if let Some(current) = control(folder, "pids.current", number)? {
+    fn pids(&mut self) -> Result<Pids> {
+        for controller in ["pids", UNIFIED] {
+            if let Some(folder) = self.folder(controller)
+                && let Some(current) = folder.get("pids.current", number)?
+            {
+                let limit = folder.get("pids.max", maximum)?;
                 return Ok(Pids {
                     current: Some(current),
-                    limit: control(folder, "pids.max", maximum)?.filter(|max| *max < u64::MAX),
+                    limit: limit.filter(|max| *max < u64::MAX),
                 });
             }
         }
-        let current = match (&self.unified, self.folders().next()) {
-            // The folder of a v2 group beside v1 may be there without any task in it.
-            (Some(folder), Some(first)) if folder == first => tasks(folder, "cgroup.threads")?,
-            (_, Some(folder)) => tasks(folder, "tasks")?,
-            (_, None) => None,
+        // The folder of a v2 group beside v1 may be there without any task in it.
+        let mut folders = self.folders.iter();
+        let v1 = folders.find(|(controller, _)| **controller != UNIFIED);
+        let current = match (v1, self.folders.get(UNIFIED)) {
+            (Some((_, folder)), _) => tasks(&folder.path, "tasks")?,
+            (None, Some(folder)) => tasks(&folder.path, "cgroup.threads")?,
+            (None, None) => None,
         };
         Ok(Pids {
             current,
             limit: None,
         })
     }
+
+    fn blkio(&mut self) -> Result<Blkio> {
+        if let Some(folder) = self.folder("blkio") {
+            let entries = blkio_v1(folder)?;
+            return Ok(Blkio { entries, psi: None });
+        }
+        match self.v2_instead_of(&[]) {
+            Some(folder) => Ok(Blkio {
+                entries: folder.get("io.stat", io_stat)?.unwrap_or_default(),
+                psi: folder.pressure("io.pressure")?,
+            }),
+            None => Ok(Blkio::default()),
+        }
+    }
+
+    fn hugetlb(&mut self) -> Result<Vec<(String, Hugetlb)>> {
+        let v2 = !self.folders.contains_key("hugetlb");
+        let controller = if v2 { UNIFIED } else { "hugetlb" };
+        let Some(folder) = self.folder(controller) else {
+            return Ok(Vec::new());
+        };
+        let mut all = Vec::new();
+        for files in folder.hugetlb()?.iter() {
+            let [usage, max, failcnt] = &files.names;
+            let usage = folder.get(usage, number)?;
+            if usage.is_none() {
+                continue;
+            }
+            let hugetlb = match v2 {
+                true => Hugetlb {
+                    usage,
+                    max: None,
+                    failcnt: folder.get(failcnt, |text| value_of(text, "max"))?,
+                },
+                false => Hugetlb {
+                    usage,
+                    max: folder.get(max, number)?,
+                    failcnt: folder.get(failcnt, number)?,
+                },
+            };
+            all.push((files.size.clone(), hugetlb));
+        }
+        Ok(all)
+    }
 }
 
-fn memory_v1(folder: &Path) -> Result<Memory> {
-    let entry = |kind: &str| -> Result<MemoryEntry> {
-        let figure = |what: &str| control(folder, &format!("memory.{kind}{what}"), number);
-        Ok(MemoryEntry {
-            limit: figure("limit_in_bytes")?,
-            usage: figure("usage_in_bytes")?,
-            max: figure("max_usage_in_bytes")?,
-            failcnt: figure("failcnt")?,
+/// The control files of one size of huge pages.
+struct HugetlbFiles {
+    /// As the kernel names it: `2MB`.
+    size: String,
+    /// Usage, highest usage, and the count of failures.
+    names: [String; 3],
+}
+
+impl HugetlbFiles {
+    /// The sizes of which a group with these files has an account. Like runc, this prefers the account of
+    /// reservations, where the kernel has one.
+    fn find(names: &[String]) -> Vec<Self> {
+        let sizes: BTreeSet<&str> = names
+            .iter()
+            .filter_map(|name| name.strip_prefix("hugetlb.")?.split('.').next())
+            .collect();
+        let files = sizes.into_iter().filter_map(|size| {
+            let there = |name: String| names.contains(&name).then_some(name);
+            let of = |rest: &str| there(format!("hugetlb.{size}{rest}"));
+            let [v2_usage, v1_usage] = [
+                of(".rsvd.current").or_else(|| of(".current")),
+                of(".rsvd.usage_in_bytes").or_else(|| of(".usage_in_bytes")),
+            ];
+            let names = match (v2_usage, v1_usage) {
+                (Some(usage), _) => [usage, String::new(), format!("hugetlb.{size}.events")],
+                (None, Some(usage)) => {
+                    let stem = usage.strip_suffix("usage_in_bytes")?.to_owned();
+                    let max = format!("{stem}max_usage_in_bytes");
+                    [usage, max, format!("{stem}failcnt")]
+                }
+                (None, None) => return None,
+            };
+            Some(Self {
+                size: size.to_owned(),
+                names,
+            })
+        });
+        files.collect()
+    }
+}
+
+/// One folder of a group.
+struct Folder {
+    path: PathBuf,
+    dir: OwnedFd,
+    /// The folder's device and inode: another group may get its name.
+    identity: (u64, u64),
+    /// Whether it is in a cgroup filesystem, where an open control file is as good as a new one.
+    live: bool,
+    /// The control files that are open.
+    files: HashMap<String, OwnedFd>,
+    hugetlb: Option<Arc<[HugetlbFiles]>>,
+}
+
+impl Folder {
+    fn open(path: &Path) -> Result<Self> {
+        const CGROUP: u64 = 0x27_e0eb;
+        const CGROUP2: u64 = 0x6367_7270;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&dir)?;
+        let kind = rustix::fs::fstatfs(&dir)?.f_type as u64;
+        Ok(Self {
+            path: path.to_owned(),
+            dir,
+            identity: (stat.st_dev, stat.st_ino),
+            live: matches!(kind, CGROUP | CGROUP2),
+            files: HashMap::new(),
+            hugetlb: None,
         })
-    };
-    let raw = control(folder, "memory.stat", table)?.unwrap_or_default();
-    Ok(Memory {
-        cache: figure(&raw, "cache"),
-        swap: entry("memsw.")?,
-        kernel: entry("kmem.")?,
-        kernel_tcp: entry("kmem.tcp.")?,
-        // The one that must be there is read last: see `Group::snapshot`.
-        usage: entry("")?,
-        raw,
+    }
+
+    /// Whether the group has been deleted, and maybe made anew.
+    fn is_gone(&self) -> bool {
+        let there = fs::metadata(&self.path).map(|now| (now.dev(), now.ino()));
+        there.ok() != Some(self.identity)
+    }
+
+    /// What `parse` makes of a control file. `None` where there is no such file: controllers differ, and
+    /// so do kernels.
+    ///
+    /// Opening a control file takes ten times as long as reading it, so they stay open, as long as no more
+    /// than half of the file descriptors that this process may have are in use.
+    fn get<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<Option<T>> {
+        let mut parse = Some(parse);
+        let mut parsed =
+            |file: &OwnedFd| with_text(file, |text| parse.take().map(|parse| parse(text)));
+        let result = match self.files.get(name).map(&mut parsed) {
+            // The controller was taken away from the group, and may have been given back.
+            Some(Err(Errno::NODEV)) => {
+                self.files.remove(name);
+                None
+            }
+            other => other,
+        };
+        let result = match result {
+            Some(result) => result,
+            None => match self.open_file(name) {
+                Ok(file) => {
+                    let result = parsed(&file);
+                    if self.live && file.as_raw_fd() < descriptors_to_keep() {
+                        self.files.insert(name.to_owned(), file);
+                    }
+                    result
+                }
+                Err(e) => Err(e),
+            },
+        };
+        match result {
+            Ok(parsed) => parsed.transpose(),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+            Err(Errno::SPIPE | Errno::ISDIR) => Err(format_err!("it is not a regular file")),
+            Err(Errno::FBIG) => Err(format_err!("it is larger than {LARGEST} bytes")),
+            Err(Errno::ILSEQ) => Err(format_err!("it is not UTF-8")),
+            Err(e) => Err(e.into()),
+        }
+        .with_context(|| self.path.join(name).display().to_string())
+    }
+
+    fn open_file(&self, name: &str) -> Result<OwnedFd, Errno> {
+        // In a folder of the user's making it could be a pipe that nobody writes to.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        openat(&self.dir, name, flags, Mode::empty())
+    }
+
+    /// Pressure. `None` where the kernel doesn't measure it, or not for this group.
+    fn pressure(&mut self, name: &str) -> Result<Option<Psi>> {
+        match self.get(name, pressure) {
+            Err(e) if e.downcast_ref() == Some(&Errno::OPNOTSUPP) => Ok(None),
+            pressure => pressure,
+        }
+    }
+
+    /// The files of the hugetlb controller. Sizes of huge pages don't come and go, so they are looked up once.
+    fn hugetlb(&mut self) -> Result<Arc<[HugetlbFiles]>> {
+        if let Some(files) = &self.hugetlb {
+            return Ok(Arc::clone(files));
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        let files: Arc<[HugetlbFiles]> = HugetlbFiles::find(&names).into();
+        self.hugetlb = Some(Arc::clone(&files));
+        Ok(files)
+    }
+}
+
+/// The largest control file, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// Calls `take` with the text of a control file. The kernel gives all of it at once where there is room,
+/// so one system call is enough.
+fn with_text<T>(file: &OwnedFd, take: impl FnOnce(&str) -> T) -> Result<T, Errno> {
+    let utf8 = |bytes| str::from_utf8(bytes).map_err(|_| Errno::ILSEQ);
+    let mut small = [0; 4096];
+    let len = rustix::io::pread(file, &mut small, 0)?;
+    if len < small.len() {
+        return Ok(take(utf8(&small[..len])?));
+    }
+    let mut large = vec![0; 16 * small.len()];
+    loop {
+        let len = rustix::io::pread(file, &mut large, 0)?;
+        if len < large.len() {
+            return Ok(take(utf8(&large[..len])?));
+        }
+        if len > LARGEST {
+            return Err(Errno::FBIG);
+        }
+        large.resize(4 * len, 0);
+    }
+}
+
+/// File descriptors below this one may be kept for the next reading.
+fn descriptors_to_keep() -> i32 {
+    static LIMIT: OnceLock<i32> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        i32::try_from(limit / 2).unwrap_or(i32::MAX)
     })
 }
 
-fn memory_v2(folder: &Path) -> Result<Memory> {
-    let limit = control(folder, "memory.max", maximum)?;
-    let raw = control(folder, "memory.stat", table)?.unwrap_or_default();
-    // runc counts memory and swap together on v2 too, as v1 does.
-    let swap = control(folder, "memory.swap.current", number)?;
-    let swap_limit = control(folder, "memory.swap.max", maximum)?;
-    let max = control(folder, "memory.peak", number)?;
+fn memory_v1(folder: &mut Folder) -> Result<Memory> {
     // The one that must be there is read last: see `Group::snapshot`.
-    let usage = control(folder, "memory.current", number)?;
+    let mut entry = |[usage, max, failcnt, limit]: [&str; 4]| -> Result<MemoryEntry> {
+        let Some(usage) = folder.get(usage, number)? else {
+            return Ok(MemoryEntry::default());
+        };
+        Ok(MemoryEntry {
+            usage: Some(usage),
+            max: folder.get(max, number)?,
+            failcnt: folder.get(failcnt, number)?,
+            limit: folder.get(limit, number)?,
+        })
+    };
+    let swap = entry([
+        "memory.memsw.usage_in_bytes",
+        "memory.memsw.max_usage_in_bytes",
+        "memory.memsw.failcnt",
+        "memory.memsw.limit_in_bytes",
+    ])?;
+    let kernel = entry([
+        "memory.kmem.usage_in_bytes",
+        "memory.kmem.max_usage_in_bytes",
+        "memory.kmem.failcnt",
+        "memory.kmem.limit_in_bytes",
+    ])?;
+    let kernel_tcp = entry([
+        "memory.kmem.tcp.usage_in_bytes",
+        "memory.kmem.tcp.max_usage_in_bytes",
+        "memory.kmem.tcp.failcnt",
+        "memory.kmem.tcp.limit_in_bytes",
+    ])?;
+    let usage = entry([
+        "memory.usage_in_bytes",
+        "memory.max_usage_in_bytes",
+        "memory.failcnt",
+        "memory.limit_in_bytes",
+    ])?;
+    let raw = folder.get("memory.stat", table)?.unwrap_or_default();
+    Ok(Memory {
+        cache: figure(&raw, "cache"),
+        usage,
+        swap,
+        kernel,
+        kernel_tcp,
+        raw,
+        psi: None,
+    })
+}
+
+fn memory_v2(folder: &mut Folder) -> Result<Memory> {
+    let limit = folder.get("memory.max", maximum)?;
+    let raw = folder.get("memory.stat", table)?.unwrap_or_default();
+    // runc counts memory and swap together on v2 too, as v1 does.
+    let swap = folder.get("memory.swap.current", number)?;
+    let swap_limit = folder.get("memory.swap.max", maximum)?;
+    let max = folder.get("memory.peak", number)?;
+    let psi = folder.pressure("memory.pressure")?;
+    // The one that must be there is read last: see `Group::snapshot`.
+    let usage = folder.get("memory.current", number)?;
+    // Where memory has no limit, both together have none. runc lets the sum wrap.
     let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
     Ok(Memory {
         cache: figure(&raw, "file"),
@@ -420,35 +845,85 @@ fn memory_v2(folder: &Path) -> Result<Memory> {
         kernel: MemoryEntry::default(),
         kernel_tcp: MemoryEntry::default(),
         raw,
+        psi: psi.filter(|_| usage.is_some()),
     })
+}
+
+/// Block I/O by the first group of files that has anything in it: which do, depends on the I/O scheduler. The
+/// order is runc's.
+fn blkio_v1(folder: &mut Folder) -> Result<Vec<BlkioEntry>> {
+    const BYTES: Column = |row| &mut row.io_service_bytes;
+    const SERVICED: Column = |row| &mut row.io_serviced;
+    const QUEUED: Column = |row| &mut row.io_queued;
+    const SERVICE_TIME: Column = |row| &mut row.io_service_time;
+    const WAIT_TIME: Column = |row| &mut row.io_wait_time;
+    const MERGED: Column = |row| &mut row.io_merged;
+    const TIME: Column = |row| &mut row.io_time;
+    const SECTORS: Column = |row| &mut row.sectors;
+    const GROUPS: [&[(&str, Column)]; 5] = [
+        &[
+            ("blkio.bfq.sectors_recursive", SECTORS),
+            ("blkio.bfq.io_service_time_recursive", SERVICE_TIME),
+            ("blkio.bfq.io_wait_time_recursive", WAIT_TIME),
+            ("blkio.bfq.io_merged_recursive", MERGED),
+            ("blkio.bfq.io_queued_recursive", QUEUED),
+            ("blkio.bfq.time_recursive", TIME),
+            ("blkio.bfq.io_serviced_recursive", SERVICED),
+            ("blkio.bfq.io_service_bytes_recursive", BYTES),
+        ],
+        &[
+            ("blkio.bfq.io_serviced_recursive", SERVICED),
+            ("blkio.bfq.io_service_bytes_recursive", BYTES),
+        ],
+        &[
+            ("blkio.sectors_recursive", SECTORS),
+            ("blkio.io_service_time_recursive", SERVICE_TIME),
+            ("blkio.io_wait_time_recursive", WAIT_TIME),
+            ("blkio.io_merged_recursive", MERGED),
+            ("blkio.io_queued_recursive", QUEUED),
+            ("blkio.time_recursive", TIME),
+            ("blkio.io_serviced_recursive", SERVICED),
+            ("blkio.io_service_bytes_recursive", BYTES),
+        ],
+        &[
+            ("blkio.throttle.io_serviced_recursive", SERVICED),
+            ("blkio.throttle.io_service_bytes_recursive", BYTES),
+        ],
+        &[
+            ("blkio.throttle.io_serviced", SERVICED),
+            ("blkio.throttle.io_service_bytes", BYTES),
+        ],
+    ];
+    let mut rows = Vec::new();
+    for group in GROUPS {
+        for (file, column) in group {
+            let accounts = folder.get(file, accounts)?.unwrap_or_default();
+            if accounts.is_empty() {
+                break;
+            }
+            join(&mut rows, *column, accounts);
+        }
+        if !rows.is_empty() {
+            break;
+        }
+    }
+    Ok(rows)
 }
 
 /// The number of tasks in a group and the groups in it. `None` where the group has no such list.
 fn tasks(folder: &Path, list: &str) -> Result<Option<u64>> {
-    let Some(mut count) = control(folder, list, |text| Ok(text.lines().count() as u64))? else {
-        return Ok(None);
+    let path = folder.join(list);
+    let text = match read_text(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| path.display().to_string()),
     };
+    let mut count = text.lines().count() as u64;
     for name in folders(folder).with_context(|| folder.display().to_string())? {
         // A group that has gone since has no tasks.
         count += tasks(&folder.join(name), list)?.unwrap_or(0);
     }
     Ok(Some(count))
-}
-
-/// What `parse` makes of a control file. `None` where there is no such file: controllers differ, and
-/// so do kernels.
-fn control<T>(
-    folder: &Path,
-    name: &str,
-    parse: impl FnOnce(&str) -> Result<T>,
-) -> Result<Option<T>> {
-    let path = folder.join(name);
-    let read = || match read_text(&path) {
-        Ok(text) => parse(&text).map(Some),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e.into()),
-    };
-    read().with_context(|| path.display().to_string())
 }
 
 /// The names of the folders in a folder. One with a name that is not UTF-8 can't be a container's.
@@ -473,8 +948,15 @@ fn number(text: &str) -> Result<u64> {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(0),
         _ => text
             .parse()
-            .map_err(|e| format_err!("{} is not a figure: {e}", crate::shorten(text))),
+            .map_err(|e| format_err!("{} is not a figure: {e}", shorten(text))),
     }
+}
+
+/// A number that may be negative.
+fn signed(text: &str) -> Result<i64> {
+    let text = text.trim_ascii();
+    text.parse()
+        .map_err(|e| format_err!("{} is not a figure: {e}", shorten(text)))
 }
 
 /// A limit of v2, or of pids: a number, or `max`, which counts as the largest one.
@@ -490,17 +972,48 @@ fn numbers(text: &str) -> Result<Vec<u64>> {
     text.split_ascii_whitespace().map(number).collect()
 }
 
-/// Lines of a name, a space and a number.
-fn table(text: &str) -> Result<Vec<(String, u64)>> {
+/// A list of numbers and ranges: `0-3,8`.
+fn ranges(text: &str) -> Result<Vec<u16>> {
+    let text = text.trim_ascii();
+    let mut all = Vec::new();
+    for part in text.split(',').filter(|_| !text.is_empty()) {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let (from, to) = match (from.parse::<u16>(), to.parse::<u16>()) {
+            (Ok(from), Ok(to)) if from <= to => (from, to),
+            _ => bail!("{} is not a range of numbers", shorten(part)),
+        };
+        all.extend(from..=to);
+        if all.len() > 1 << 16 {
+            bail!("it lists more numbers than there are");
+        }
+    }
+    Ok(all)
+}
+
+/// The lines of a text, of which `parse` makes something; an error says in which one it is.
+fn lines<'a, T>(
+    text: &'a str,
+    mut parse: impl FnMut(&'a str) -> Result<T>,
+) -> impl Iterator<Item = Result<T>> {
     (1..)
         .zip(text.lines())
-        .map(|(at, line)| {
-            line.split_once(' ')
-                .ok_or_else(|| format_err!("{} is not a name and a figure", crate::shorten(line)))
-                .and_then(|(name, figure)| Ok((name.to_owned(), number(figure)?)))
-                .with_context(|| format!("line {at}"))
-        })
-        .collect()
+        .map(move |(at, line)| parse(line).with_context(|| format!("line {at}")))
+}
+
+/// A line of a name, a space and a number.
+fn entry(line: &str) -> Result<(&str, u64)> {
+    let (name, figure) = line
+        .split_once(' ')
+        .ok_or_else(|| format_err!("{} is not a name and a figure", shorten(line)))?;
+    Ok((name, number(figure)?))
+}
+
+/// Lines of a name, a space and a number.
+fn table(text: &str) -> Result<Vec<(String, u64)>> {
+    lines(text, |line| {
+        entry(line).map(|(name, figure)| (name.to_owned(), figure))
+    })
+    .collect()
 }
 
 /// The figure of that name in a table.
@@ -511,34 +1024,202 @@ fn figure(table: &[(String, u64)], name: &str) -> Option<u64> {
         .map(|&(_, figure)| figure)
 }
 
-/// The figure of that name in a table, times `factor`.
-fn scaled(table: &[(String, u64)], name: &str, factor: u64) -> Result<Option<u64>> {
-    figure(table, name)
-        .map(|figure| {
-            figure
-                .checked_mul(factor)
-                .ok_or_else(|| format_err!("{name} {figure} is out of range"))
-        })
-        .transpose()
+/// The figure of that name in the text of a table. 0 where it is missing, as in runc
+/// (`fscommon.GetValueByKey`).
+pub(super) fn value_of(text: &str, name: &str) -> Result<u64> {
+    let all: Result<Vec<_>> = lines(text, entry).collect();
+    let found = all?.into_iter().find(|(key, _)| *key == name);
+    Ok(found.map_or(0, |(_, figure)| figure))
+}
+
+/// A time in another unit, in nanoseconds.
+fn nanoseconds(name: &str, figure: u64, factor: u64) -> Result<u64> {
+    figure
+        .checked_mul(factor)
+        .ok_or_else(|| format_err!("{name} {figure} is out of range"))
 }
 
 /// User and system time in a v1 `cpuacct.stat`, in nanoseconds. The kernel counts in ticks of 1/100 s,
 /// on every machine that runc runs on.
 fn cpuacct_stat(text: &str) -> Result<(Option<u64>, Option<u64>)> {
-    let table = table(text)?;
-    let figure = |name| scaled(&table, name, 10_000_000);
-    Ok((figure("user")?, figure("system")?))
+    let (mut user, mut system) = (None, None);
+    for line in lines(text, |line| {
+        let (name, figure) = entry(line)?;
+        Ok((name, nanoseconds(name, figure, 10_000_000)?))
+    }) {
+        match line? {
+            ("user", ns) => user = Some(ns),
+            ("system", ns) => system = Some(ns),
+            _ => {}
+        }
+    }
+    Ok((user, system))
 }
 
-/// All, user and system time in a v2 `cpu.stat`, in nanoseconds. The kernel counts in microseconds.
-fn cpu_stat(text: &str) -> Result<(Option<u64>, Option<u64>, Option<u64>)> {
-    let table = table(text)?;
-    let figure = |name| scaled(&table, name, 1000);
-    Ok((
-        figure("usage_usec")?,
-        figure("user_usec")?,
-        figure("system_usec")?,
-    ))
+/// User and system time by CPU in a v1 `cpuacct.usage_all`, in nanoseconds.
+fn usage_all(text: &str) -> Result<(Vec<u64>, Vec<u64>)> {
+    let mut rows = lines(text, |line| {
+        let mut columns = line.split(' ').skip(1);
+        Ok(match (columns.next(), columns.next()) {
+            // The heading.
+            (Some("user"), Some("system")) => None,
+            (Some(user), Some(system)) => Some((number(user)?, number(system)?)),
+            _ => None,
+        })
+    });
+    match rows.next() {
+        None => return Ok(Default::default()),
+        Some(heading) => {
+            if heading?.is_some() {
+                bail!("it has no heading of cpu, user and system");
+            }
+        }
+    }
+    let rows: Result<Vec<_>> = rows.collect();
+    Ok(rows?.into_iter().flatten().unzip())
+}
+
+/// A v2 `cpu.stat`, which counts in microseconds, or a v1 one, which has throttling alone and counts in
+/// nanoseconds.
+fn cpu_stat(text: &str) -> Result<(CpuUsage, Throttling)> {
+    let (mut usage, mut throttling) = (CpuUsage::default(), Throttling::default());
+    for line in lines(text, |line| {
+        let (name, figure) = entry(line)?;
+        let factor = if name.ends_with("_usec") { 1000 } else { 1 };
+        Ok((name, nanoseconds(name, figure, factor)?))
+    }) {
+        let (name, figure) = line?;
+        let field = match name {
+            "usage_usec" => &mut usage.total,
+            "user_usec" => &mut usage.user,
+            "system_usec" => &mut usage.kernel,
+            "nr_periods" => &mut throttling.periods,
+            "nr_throttled" => &mut throttling.throttled_periods,
+            "throttled_usec" | "throttled_time" => &mut throttling.throttled_time,
+            _ => continue,
+        };
+        *field = Some(figure);
+    }
+    Ok((usage, throttling))
+}
+
+/// A v2 `*.pressure`.
+fn pressure(text: &str) -> Result<Psi> {
+    let mut psi = Psi::default();
+    for line in lines(text, |line| {
+        let mut words = line.split_ascii_whitespace();
+        let kind = words.next().unwrap_or_default();
+        let mut data = PsiData::default();
+        if !matches!(kind, "some" | "full") {
+            return Ok((kind, data));
+        }
+        for word in words {
+            let (key, value) = word
+                .split_once('=')
+                .ok_or_else(|| format_err!("{} is not a name and a figure", shorten(word)))?;
+            match key {
+                "avg10" => data.avg10 = basis_points(value)?,
+                "avg60" => data.avg60 = basis_points(value)?,
+                "avg300" => data.avg300 = basis_points(value)?,
+                "total" => data.total = number(value)?,
+                _ => {}
+            }
+        }
+        Ok((kind, data))
+    }) {
+        match line? {
+            ("some", data) => psi.some = data,
+            ("full", data) => psi.full = data,
+            _ => {}
+        }
+    }
+    Ok(psi)
+}
+
+/// A per cent with up to two decimal places, as the kernel prints it, in hundredths.
+fn basis_points(text: &str) -> Result<u32> {
+    let points = || {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        if part.is_empty() || part.len() > 2 || !part.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let part = part.parse::<u32>().ok()? * if part.len() == 1 { 10 } else { 1 };
+        whole
+            .parse::<u32>()
+            .ok()?
+            .checked_mul(100)?
+            .checked_add(part)
+    };
+    points().ok_or_else(|| format_err!("{} is not a per cent", shorten(text)))
+}
+
+/// The two numbers of a device.
+fn device(text: &str) -> Result<(u64, u64)> {
+    let numbers = text
+        .split_once(':')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    numbers.ok_or_else(|| format_err!("{} is not the number of a device", shorten(text)))
+}
+
+/// A v2 `io.stat`. Discarded data is left out, as runc leaves it out.
+fn io_stat(text: &str) -> Result<Vec<BlkioEntry>> {
+    let rows = lines(text, |line| {
+        let mut words = line.split_ascii_whitespace();
+        let Some((name, first)) = words.next().zip(words.next()) else {
+            return Ok(Vec::new());
+        };
+        // Some lines of some kernels begin with something else.
+        if name.split(':').count() != 2 {
+            return Ok(Vec::new());
+        }
+        let (major, minor) = device(name)?;
+        let row = |op: &str| BlkioEntry {
+            major,
+            minor,
+            op: op.to_owned(),
+            ..BlkioEntry::default()
+        };
+        let (mut read, mut write) = (row("Read"), row("Write"));
+        for word in [first].into_iter().chain(words) {
+            let Some((key, value)) = word.split_once('=') else {
+                continue;
+            };
+            let field = match key {
+                "rbytes" => &mut read.io_service_bytes,
+                "wbytes" => &mut write.io_service_bytes,
+                "rios" => &mut read.io_serviced,
+                "wios" => &mut write.io_serviced,
+                _ => continue,
+            };
+            *field = Some(number(value)?);
+        }
+        let told = |row: &BlkioEntry| row.io_service_bytes.or(row.io_serviced).is_some();
+        Ok([read, write].into_iter().filter(told).collect())
+    });
+    let rows: Result<Vec<Vec<_>>> = rows.collect();
+    Ok(rows?.into_iter().flatten().collect())
+}
+
+/// A v1 `blkio.*`: lines of a device, often a kind of operation, and a figure.
+fn accounts(text: &str) -> Result<Vec<Account>> {
+    let rows = lines(text, |line| {
+        let words: Vec<_> = line.split_ascii_whitespace().collect();
+        let (name, op, value) = match words[..] {
+            ["Total", _] => return Ok(None),
+            [name, value] => (name, "", value),
+            [name, op, value] => (name, op, value),
+            _ => bail!("{} is not a device and a figure", shorten(line)),
+        };
+        let (major, minor) = device(name)?;
+        Ok(Some(Account {
+            major,
+            minor,
+            op: op.to_owned(),
+            value: number(value)?,
+        }))
+    });
+    let rows: Result<Vec<Option<_>>> = rows.collect();
+    Ok(rows?.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
@@ -600,37 +1281,55 @@ a line of some other form
     }
 
     #[test]
-    fn the_group_of_a_process_is_the_one_that_accounts_for_its_cpu_time() {
-        for (cgroups, path) in [
-            ("2:memory:/a\n1:cpu,cpuacct:/b:c\n0::/d\n", Some("/b:c")),
-            ("1:name=systemd:/a\n0::/d\n", Some("/d")),
-            ("0::/\n", Some("/")),
-            ("1:memory:/a\n", None),
-            ("", None),
-            ("0\n", None),
+    fn a_process_has_a_group_in_each_hierarchy() {
+        for (cgroups, cpuacct, memory) in [
+            (
+                "2:memory:/a\n1:cpu,cpuacct:/b:c\n0::/d\n",
+                Some("/b:c"),
+                Some("/a"),
+            ),
+            ("1:name=systemd:/a\n0::/d\n", Some("/d"), Some("/d")),
+            ("0::/\n", Some("/"), Some("/")),
+            ("1:memory:/a\n", None, Some("/a")),
+            ("", None, None),
+            ("0\n", None, None),
         ] {
-            assert_eq!(path_of_process(cgroups), path, "{cgroups:?}");
+            assert_eq!(path_of_process(cgroups, "cpuacct"), cpuacct, "{cgroups:?}");
+            assert_eq!(path_of_process(cgroups, "memory"), memory, "{cgroups:?}");
         }
     }
 
-    /// Where releases of gVisor report microseconds, or the group above.
+    /// Where releases of gVisor report microseconds, or the group above, and no limit.
     #[test]
-    fn cpu_time_of_a_process_on_v2_is_its_own_groups_in_nanoseconds() {
+    fn a_process_on_v2_has_its_own_groups_nanoseconds_and_the_lowest_limit_above_it() {
         let root = std::env::temp_dir().join(format!("eventout-v2-{}", std::process::id()));
         let group = root.join("pod/sandbox");
         fs::create_dir_all(&group).expect("a folder");
-        for (folder, usec) in [(&root, 90), (&root.join("pod"), 70), (&group, 50)] {
+        for (folder, usec, limit) in [
+            (&root, 90, None),
+            (&root.join("pod"), 70, Some("4096")),
+            (&group, 50, Some("max")),
+        ] {
             fs::write(folder.join("cpu.stat"), format!("usage_usec {usec}\n")).expect("a file");
+            if let Some(limit) = limit {
+                fs::write(folder.join("memory.max"), limit).expect("a file");
+            }
         }
         let mounts = Mounts(vec![Mount {
             root: "/".into(),
             point: root.clone(),
             v1: None,
         }]);
-        let cpu = |cgroups| mounts.cpu_of_process(cgroups).expect("it can be read");
-        assert_eq!(cpu("0::/pod/sandbox\n"), Some(50_000));
+        let of_process = |cgroups| mounts.of_process(cgroups).expect("it can be read");
+        assert_eq!(
+            of_process("0::/pod/sandbox\n"),
+            OfProcess {
+                cpu_ns: Some(50_000),
+                memory_limit: Some(4096)
+            }
+        );
         // The machine's root group says nothing of one process.
-        assert_eq!(cpu("0::/\n"), None);
+        assert_eq!(of_process("0::/\n"), OfProcess::default());
         fs::remove_dir_all(&root).expect("it goes");
     }
 
@@ -696,16 +1395,18 @@ a line of some other form
     fn cpu_time_is_nanoseconds_whatever_the_kernel_counts_in() {
         let v1 = cpuacct_stat("user 122\nsystem 358\n").expect("it is one");
         assert_eq!(v1, (Some(1_220_000_000), Some(3_580_000_000)));
-        let v2 = "usage_usec 4806821\nuser_usec 1224751\nsystem_usec 3582069\nnr_periods 66\n";
-        assert_eq!(
-            cpu_stat(v2).expect("it is one"),
-            (
-                Some(4_806_821_000),
-                Some(1_224_751_000),
-                Some(3_582_069_000)
-            )
-        );
-        assert_eq!(cpu_stat("").expect("it is empty"), (None, None, None));
+        let v2 = "usage_usec 4806821\nuser_usec 1224751\nsystem_usec 3582069\nnice_usec 0\n\
+            nr_periods 66\nnr_throttled 39\nthrottled_usec 3252804\n";
+        let (usage, throttling) = cpu_stat(v2).expect("it is one");
+        assert_eq!(usage.total, Some(4_806_821_000));
+        assert_eq!(usage.user, Some(1_224_751_000));
+        assert_eq!(usage.kernel, Some(3_582_069_000));
+        assert_eq!(throttling.periods, Some(66));
+        assert_eq!(throttling.throttled_periods, Some(39));
+        assert_eq!(throttling.throttled_time, Some(3_252_804_000));
+        let v1 = cpu_stat("nr_periods 2\nnr_throttled 1\nthrottled_time 5\n");
+        assert_eq!(v1.expect("it is one").1.throttled_time, Some(5));
+        assert_eq!(cpu_stat("").expect("it is empty"), Default::default());
         assert!(cpu_stat("usage_usec 18446744073709552\n").is_err());
         assert!(cpuacct_stat("user 1844674407371\n").is_err());
         assert_eq!(numbers("1 2\n").expect("they are"), [1, 2]);

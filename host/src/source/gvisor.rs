@@ -27,10 +27,10 @@ use serde_json::json;
 use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
-use super::cgroup::Mounts;
+use super::cgroup::{Mounts, OfProcess};
 use super::{Container, NotFound, Snapshot, read_text, runtime};
 use crate::types::Stats;
-use crate::{Result, shorten};
+use crate::{Dialect, Result, shorten};
 
 /// How long all questions to one sentry may take together.
 const TIME: Duration = Duration::from_secs(2);
@@ -110,28 +110,35 @@ pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
             shorten(&known.sandbox)
         )
     })?;
-    snapshot.cgroup_cpu_ns = sandbox
-        .cgroup_cpu()
-        .context("cannot read the sandbox's CPU usage")?;
+    let host = sandbox.on_the_host();
+    let host = host.context("cannot read the sandbox's cgroup")?;
+    snapshot.cgroup_cpu_ns = host.cpu_ns;
+    // The sentry knows of no limit, but there may be one for all of it.
+    if host.memory_limit.is_some() {
+        for container in &mut snapshot.containers {
+            let stats = container.stats.get_or_insert_default();
+            stats.memory.usage.limit = host.memory_limit;
+        }
+    }
     Ok(snapshot)
 }
 
 impl Sandbox {
-    /// The CPU time of the sandbox's cgroup, in nanoseconds. `None` where runsc made none: then the process
-    /// is in somebody else's group, or in the machine's root group, whose CPU time says nothing of it.
-    /// runsc itself takes the figure of that group, and on cgroup v2 always that of the parent group.
-    fn cgroup_cpu(&self) -> Result<Option<u64>> {
+    /// What the host's cgroups say of the sandbox. Nothing where runsc made none: then the process is in
+    /// somebody else's group, or in the machine's root group, whose figures say nothing of it. runsc itself
+    /// takes the CPU time of that group, and on cgroup v2 always that of the parent group.
+    fn on_the_host(&self) -> Result<OfProcess> {
         let made = |kind| {
             self.cgroup
                 .as_ref()
                 .is_some_and(|c| matches!(c.get(kind), Some(Some(_))))
         };
         if !made("cgroupv1") && !made("cgroupv2") {
-            return Ok(None);
+            return Ok(OfProcess::default());
         }
         let path = format!("/proc/{}/cgroup", self.pid);
         let cgroups = read_text(Path::new(&path)).with_context(|| path)?;
-        Mounts::of_this_process()?.cpu_of_process(&cgroups)
+        Mounts::of_this_process()?.of_process(&cgroups)
     }
 }
 
@@ -173,6 +180,7 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
         }
     }
     Ok(Snapshot {
+        dialect: Dialect::Runsc,
         root: root.to_owned(),
         memory_bytes,
         cgroup_cpu_ns: None,

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Seek as _};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,10 +13,12 @@ use serde::Deserialize;
 use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
-use super::cgroup::{Group, Mounts};
+use super::cgroup::{Group, Mounts, Paths};
 use super::gvisor::{self, Known};
-use super::{Listed, NotFound, Refused, Snapshot, Source, check_folder_name, read_text};
-use crate::{Error, Result};
+use super::oom::Watch;
+use super::{Listed, NotFound, Refused, Snapshot, Source, check_folder_name, read, read_text};
+use crate::types::NetworkInterface;
+use crate::{Error, Result, shorten};
 
 /// A runtime with a format of state of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +99,9 @@ pub(super) struct Runtimes {
     root: Option<PathBuf>,
     /// The sandboxes of gVisor that were read at this instant.
     sandboxes: HashMap<PathBuf, Arc<Snapshot>>,
+    /// The containers of runc and crun that were read at this instant or at the one before.
+    running: HashMap<String, Running>,
+    watch: Watch,
 }
 
 impl Runtimes {
@@ -103,6 +110,8 @@ impl Runtimes {
             kinds: kinds.to_vec(),
             root,
             sandboxes: HashMap::new(),
+            running: HashMap::new(),
+            watch: Watch::default(),
         }
     }
 
@@ -249,10 +258,21 @@ impl Source for Runtimes {
 
     fn advance(&mut self) -> Result<()> {
         self.sandboxes.clear();
+        self.running
+            .retain(|_, running| std::mem::take(&mut running.fresh));
         Ok(())
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
+        if let Some(running) = self.running.get_mut(container) {
+            let snapshot = running.snapshot(container);
+            if snapshot.is_err() {
+                // Whatever it was, the next reading begins afresh.
+                self.running.remove(container);
+                self.watch.end(container);
+            }
+            return snapshot.map(Arc::new);
+        }
         check_folder_name(container)?;
         let (place, known) = self.find(container)?;
         let state = match place.kind {
@@ -273,14 +293,49 @@ impl Source for Runtimes {
             .map_err(Error::from)
             .and_then(|text| state(&text))
             .with_context(|| path.display().to_string())?;
-        if !is_running(state.pid, state.started)? {
+        let mut running = state.open()?;
+        let snapshot = running.snapshot(container)?;
+        self.running.insert(container.to_owned(), running);
+        Ok(Arc::new(snapshot))
+    }
+
+    fn watch_oom(&mut self, container: &str) -> Result<()> {
+        match self.running.get(container) {
+            Some(running) => self.watch.begin(container, &running.group),
+            None => Ok(()),
+        }
+    }
+
+    fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.fd()
+    }
+
+    fn oom_kills(&mut self) -> Vec<String> {
+        self.watch.kills()
+    }
+}
+
+/// A container whose first process runs. What its runtime says of it holds as long as that does.
+struct Running {
+    process: Process,
+    group: Group,
+    /// Its network namespace's interfaces, where that is not the machine's.
+    network: Option<File>,
+    /// Whether it was read at this instant.
+    fresh: bool,
+}
+
+impl Running {
+    fn snapshot(&mut self, id: &str) -> Result<Snapshot> {
+        if !self.process.is_running()? {
             return Err(NotFound("it is not running".to_owned()).into());
         }
-        let group = state.group()?;
-        if !group.exists() {
-            return Err(NotFound("its cgroup has gone".to_owned()).into());
-        }
-        group.snapshot(container)
+        self.fresh = true;
+        let interfaces = match &self.network {
+            Some(file) => read_interfaces(file).context("cannot read network interfaces")?,
+            None => Vec::new(),
+        };
+        self.group.snapshot(id, interfaces)
     }
 }
 
@@ -337,46 +392,140 @@ fn crun_state(text: &str) -> Result<State> {
 }
 
 impl State {
-    fn group(&self) -> Result<Group> {
-        let group = match &self.cgroups {
-            Folders::ByController(folders) => {
-                let folder = |controller: &str| {
-                    folders
-                        .get(controller)
-                        .filter(|folder| folder.is_dir())
-                        .cloned()
-                };
-                Group {
-                    pids: folder("pids"),
-                    memory: folder("memory"),
-                    cpuacct: folder("cpuacct"),
-                    unified: folder(""),
-                }
-            }
-            Folders::Path(path) if path.as_os_str().is_empty() => Group::default(),
+    fn open(&self) -> Result<Running> {
+        let not_running = || NotFound("it is not running".to_owned());
+        let process = Process::open(self.pid, self.started)?.ok_or_else(not_running)?;
+        let paths = match &self.cgroups {
+            Folders::ByController(folders) => Paths::new(folders),
+            Folders::Path(path) if path.as_os_str().is_empty() => Paths::default(),
             Folders::Path(path) => Mounts::of_this_process()?.group(&Path::new("/").join(path))?,
         };
-        Ok(group)
+        if paths.is_empty() {
+            return Err(NotFound("its cgroup has gone".to_owned()).into());
+        }
+        Ok(Running {
+            process,
+            group: paths.open()?,
+            network: interfaces_of(self.pid),
+            fresh: true,
+        })
     }
 }
 
-/// Whether a process is there and has not ended, as the runtimes find it out: one of the same ID that
-/// started at another time is another one.
-pub(super) fn is_running(pid: u32, started: Option<u64>) -> Result<bool> {
-    if pid == 0 {
-        return Ok(false);
+/// The interfaces in the network namespace of a process. `None` where that is the namespace of the machine
+/// or of this program, or can't be told.
+fn interfaces_of(pid: u32) -> Option<File> {
+    let namespace = |process: &str| {
+        let namespace = fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
+        Some((namespace.dev(), namespace.ino()))
+    };
+    let process = pid.to_string();
+    let own = namespace(&process)?;
+    let shared = ["1", "self"].map(namespace).contains(&Some(own));
+    let file = File::open(format!("/proc/{process}/net/dev")).ok()?;
+    (!shared).then_some(file)
+}
+
+fn read_interfaces(mut file: &File) -> Result<Vec<NetworkInterface>> {
+    file.rewind()?;
+    let text = String::from_utf8(read(file, 1 << 20)?)?;
+    interfaces(&text)
+}
+
+/// The interfaces in a /proc/PID/net/dev, but for the loopback interface.
+fn interfaces(text: &str) -> Result<Vec<NetworkInterface>> {
+    // Two lines of headings.
+    let rows = (1..).zip(text.lines()).skip(2).map(|(at, line)| {
+        let row = || -> Option<NetworkInterface> {
+            let (name, figures) = line.rsplit_once(':')?;
+            let figures: Result<Vec<u64>, _> =
+                figures.split_ascii_whitespace().map(str::parse).collect();
+            // Bytes, packets, errors and drops received, four others, and the same sent.
+            match figures.ok()?[..] {
+                [
+                    rx_bytes,
+                    rx_packets,
+                    rx_errors,
+                    rx_dropped,
+                    _,
+                    _,
+                    _,
+                    _,
+                    tx_bytes,
+                    tx_packets,
+                    tx_errors,
+                    tx_dropped,
+                    ..,
+                ] => Some(NetworkInterface {
+                    name: name.trim_ascii_start().to_owned(),
+                    rx_bytes,
+                    rx_packets,
+                    rx_errors,
+                    rx_dropped,
+                    tx_bytes,
+                    tx_packets,
+                    tx_errors,
+                    tx_dropped,
+                }),
+                _ => None,
+            }
+        };
+        row().ok_or_else(|| {
+            format_err!(
+                "line {at}: {} is not an interface and its figures",
+                shorten(line)
+            )
+        })
+    });
+    let rows: Result<Vec<_>> = rows.collect();
+    Ok(rows?.into_iter().filter(|row| row.name != "lo").collect())
+}
+
+/// A process, found again by its open /proc/PID/stat even if another one gets its number.
+struct Process {
+    stat: File,
+}
+
+impl Process {
+    /// The process of that number which started at that time, as the runtimes find it out. `None` where it
+    /// has ended: one that started at another time is another one.
+    fn open(pid: u32, started: Option<u64>) -> Result<Option<Self>> {
+        if pid == 0 {
+            return Ok(None);
+        }
+        let path = format!("/proc/{pid}/stat");
+        let stat = match File::open(&path) {
+            Ok(stat) => stat,
+            Err(e) if is_absent(&e) => return Ok(None),
+            Err(e) => return Err(e).context(path),
+        };
+        let process = Self { stat };
+        let now = process.read().context(path)?;
+        let same = now.is_some_and(|(_, began)| started.is_none_or(|started| started == began));
+        Ok(same.then_some(process))
     }
-    let path = format!("/proc/{pid}/stat");
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        // A process can end between the opening and the reading of its file.
-        Err(e) if is_absent(&e) || e.raw_os_error() == Some(ESRCH) => return Ok(false),
-        Err(e) => return Err(e).context(path),
-    };
-    let Some((state, began)) = process(&text) else {
-        bail!("{path} is not the state of a process");
-    };
-    Ok(!matches!(state, b'Z' | b'X') && started.is_none_or(|started| started == began))
+
+    /// Whether it has not ended.
+    fn is_running(&self) -> Result<bool> {
+        Ok(self.read()?.is_some())
+    }
+
+    /// Its state and its start time. `None` where it has ended.
+    fn read(&self) -> Result<Option<(u8, u64)>> {
+        let mut text = [0; 1024];
+        let len = match self.stat.read_at(&mut text, 0) {
+            Ok(len) => len,
+            Err(e) if e.raw_os_error() == Some(ESRCH) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let now = process(&text[..len]).context("it is not the state of a process")?;
+        Ok((!matches!(now.0, b'Z' | b'X')).then_some(now))
+    }
+}
+
+/// Whether a process is there and has not ended.
+pub(super) fn is_running(pid: u32, started: Option<u64>) -> Result<bool> {
+    Ok(Process::open(pid, started)?.is_some())
 }
 
 /// "No such process", which has no kind of its own in `std`.
