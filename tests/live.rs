@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{can_run, eventout, judge, missing, printed, program, run, scratch, wait_until};
+use tests::{
+    between, can_run, eventout, judge, missing, printed, program, run, scratch, wait_until,
+};
 
 /// The tests have the machine's hierarchies to themselves, one after the other.
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -63,7 +66,7 @@ impl Drop for PureV1 {
     }
 }
 
-/// A container with the load, which goes when this does.
+/// A container, which goes when this does.
 struct Container {
     runtime: &'static str,
     /// The runtime's state folder; the usual one where it is `None`.
@@ -73,7 +76,27 @@ struct Container {
 }
 
 impl Container {
+    /// A container with the load.
     fn start(runtime: &'static str, state: Option<&Path>, id: &str) -> Self {
+        let container = Self::run(runtime, state, id, LOAD, |spec, _| {
+            spec["linux"]["resources"]["memory"] = json!({"limit": 128 << 20});
+            spec["linux"]["resources"]["pids"] = json!({"limit": 50});
+        });
+        wait_until("the load is up", 60, || {
+            container.read("pids.current") == TASKS && container.memory() > MEMORY
+        });
+        container
+    }
+
+    /// A container that runs `script`, with the spec as `change` changes it, who also gets the folder of the
+    /// bundle.
+    fn run(
+        runtime: &'static str,
+        state: Option<&Path>,
+        id: &str,
+        script: &str,
+        change: impl FnOnce(&mut Value, &Path),
+    ) -> Self {
         let id = format!("eventout-{}-{id}", std::process::id());
         let folder = scratch(&format!("{runtime}-{id}"));
         let container = Self {
@@ -82,15 +105,13 @@ impl Container {
             folder,
             id,
         };
-        tests::bundle(Path::new(runtime), &container.folder, LOAD, |spec| {
-            let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"});
-            spec["mounts"]
-                .as_array_mut()
-                .expect("it has mounts")
-                .push(tmp);
+        tests::bundle(Path::new(runtime), &container.folder, script, |spec| {
+            mount(
+                spec,
+                json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}),
+            );
             spec["linux"]["cgroupsPath"] = format!("/{}", container.id).into();
-            spec["linux"]["resources"]["memory"] = json!({"limit": 128 << 20});
-            spec["linux"]["resources"]["pids"] = json!({"limit": 50});
+            change(spec, &container.folder);
         });
         // Not a pipe, which the container would keep open.
         let log = || File::create(container.folder.join("log")).expect("a file");
@@ -105,10 +126,14 @@ impl Container {
             .expect("the runtime runs");
         let log = fs::read_to_string(container.folder.join("log")).unwrap_or_default();
         assert!(status.success(), "{runtime}: {log}");
-        wait_until("the load is up", 60, || {
-            container.read("pids.current") == TASKS && container.memory() > MEMORY
-        });
         container
+    }
+
+    /// Its first process, on the host.
+    fn pid(&self) -> String {
+        let state = run(self.runtime().args(["state", &self.id]));
+        let state: Value = serde_json::from_str(&state).expect("it is JSON");
+        state["pid"].to_string()
     }
 
     fn runtime(&self) -> Command {
@@ -129,9 +154,7 @@ impl Container {
 
     /// The folder of its cgroup with that controller, by the account of the kernel.
     fn cgroup(&self, controller: &str) -> PathBuf {
-        let state = run(self.runtime().args(["state", &self.id]));
-        let state: Value = serde_json::from_str(&state).expect("it is JSON");
-        let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", state["pid"]));
+        let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid()));
         cgroup_folder(&cgroups.expect("it runs"), controller)
     }
 
@@ -291,7 +314,7 @@ fn live(runtime: &'static str) {
     let jq = accepts(Command::new("jq").args(["-r", ".id"]));
     assert_eq!(jq.trim(), id);
     if let Some(judge) = judge() {
-        assert_eq!(accepts(Command::new(judge).arg("check")).trim(), "1");
+        assert_eq!(accepts(Command::new(judge).arg("check-runc")).trim(), "1");
     }
 
     let listed = eventout(["--source", &source, "list"]);
@@ -493,4 +516,467 @@ fn a_live_cgroup_needs_no_runtime() {
     drop(lines);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
+}
+
+/// Adds a mount to a spec.
+fn mount(spec: &mut Value, mount: Value) {
+    let mounts = spec["mounts"].as_array_mut();
+    mounts.expect("it has mounts").push(mount);
+}
+
+/// Mounts a folder of the bundle in its container, at /disk.
+fn mount_disk(spec: &mut Value, bundle: &Path) {
+    let source = bundle.join("disk");
+    fs::create_dir(&source).expect("a folder");
+    let options = ["bind", "rw"];
+    let disk =
+        json!({"destination": "/disk", "type": "bind", "source": source, "options": options});
+    mount(spec, disk);
+}
+
+/// What one command prints: an event.
+fn event(command: &mut Command) -> Value {
+    serde_json::from_str(&run(command)).expect("it is one line of JSON")
+}
+
+/// Compares what runc says of a container with what eventout says just before and after, of the container
+/// `id` of `source`. Some figures go up and down, so that there are some tries. Returns the last line of
+/// eventout.
+fn compare(runc: &Container, source: &str, id: &str) -> Value {
+    let ours = || event(program().args(["--source", source, "events", "--stats", id]));
+    for attempt in 0.. {
+        let before = ours();
+        let mut theirs = event(runc.runtime().args(["events", "--stats", &runc.id]));
+        theirs["id"] = id.into();
+        let after = ours();
+        match between(&before, &theirs, &after) {
+            Ok(fixed) => {
+                assert!(fixed > 20, "only {fixed} figures that say something");
+                return after;
+            }
+            Err(e) => assert!(attempt < 30, "{e}\n{before}\n{theirs}\n{after}"),
+        }
+    }
+    unreachable!("the loop ends");
+}
+
+/// As many huge pages as long as it lives.
+struct HugePages {
+    before: Option<String>,
+}
+
+impl HugePages {
+    const FILE: &str = "/proc/sys/vm/nr_hugepages";
+
+    fn new(pages: u64) -> Self {
+        let before = fs::read_to_string(Self::FILE).ok();
+        let there = before
+            .as_ref()
+            .and_then(|text| text.trim().parse::<u64>().ok());
+        if there < Some(pages) && before.is_some() {
+            fs::write(Self::FILE, pages.to_string()).expect("root may have huge pages");
+        }
+        Self { before }
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = fs::write(Self::FILE, before);
+        }
+    }
+}
+
+/// Whether the machine has that controller, where runc looks for it.
+fn has_controller(name: &str) -> bool {
+    let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    v2.split_ascii_whitespace().any(|other| other == name)
+        || Path::new("/sys/fs/cgroup")
+            .join(name)
+            .join("cgroup.procs")
+            .exists()
+}
+
+#[test]
+fn every_figure_of_runc_lies_between_two_of_ours() {
+    if !can_run(&missing(&["runc", "crun", "busybox"])) {
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let _v1 = PureV1::new();
+    let _pages = HugePages::new(4);
+    let huge = has_controller("hugetlb");
+    let disk = {
+        let device = fs::metadata(std::env::temp_dir())
+            .expect("it is there")
+            .dev();
+        (rustix::fs::major(device), rustix::fs::minor(device))
+    };
+    // The first number is 0 where no block device is behind the filesystem.
+    let block = has_controller("blkio") && disk.0 != 0;
+    let script = r"
+        dd if=/dev/zero of=/disk/file bs=1M count=4 conv=fsync 2>/dev/null
+        test ! -d /huge || fallocate -l 4M /huge/file
+        sleep 1000 & sleep 1000 &
+        touch /disk/ready
+        while :; do :; done";
+    let state = scratch("whole-state");
+    let start = |runtime, script: &str| {
+        Container::run(runtime, Some(&state), "whole", script, |spec, folder| {
+            mount_disk(spec, folder);
+            if huge {
+                let source = "hugetlbfs";
+                mount(
+                    spec,
+                    json!({"destination": "/huge", "type": source, "source": source}),
+                );
+            }
+            let resources = &mut spec["linux"]["resources"];
+            resources["memory"] = json!({"limit": 64 << 20, "reservation": 32 << 20});
+            resources["pids"] = json!({"limit": 50});
+            resources["cpu"] = json!({"quota": 30_000, "period": 100_000});
+            if huge {
+                resources["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 4 << 20}]);
+            }
+            if block {
+                // On v1, the kernel counts nothing of a device without a limit.
+                let limit = json!([{"major": disk.0, "minor": disk.1, "rate": 500_000_000}]);
+                resources["blockIO"] =
+                    json!({"throttleWriteBpsDevice": limit, "throttleReadBpsDevice": limit});
+            }
+        })
+    };
+    let runc = start("runc", script);
+    wait_until("the load is up", 60, || {
+        runc.folder.join("disk/ready").exists()
+    });
+    wait_until("it was throttled", 60, || {
+        let folder = runc.cgroup("cpu");
+        let stat = fs::read_to_string(folder.join("cpu.stat")).expect("it is there");
+        !stat.contains("nr_throttled 0\n")
+    });
+
+    let ours = compare(&runc, &runc.source(), &runc.id);
+    let data = &ours["data"];
+    assert!(
+        data["cpu"]["throttling"]["throttledTime"].as_u64() > Some(0),
+        "{ours}"
+    );
+    assert_eq!(data["memory"]["usage"]["limit"], 64 << 20);
+    assert_eq!(data["pids"], json!({"current": 3, "limit": 50}));
+    if huge {
+        assert_eq!(data["hugetlb"]["2MB"]["usage"], 4 << 20, "{ours}");
+    }
+    if block {
+        let written = &data["blkio"]["ioServiceBytesRecursive"];
+        let written = written.as_array().expect("there is something").iter();
+        let written: Vec<_> = written.filter(|entry| entry["op"] == "Write").collect();
+        assert!(written[0]["value"].as_u64() >= Some(4 << 20), "{ours}");
+    }
+    // The same group without the runtime.
+    let parent = runc.cgroup("memory");
+    let parent = parent.parent().expect("it has one").display();
+    compare(&runc, &format!("cgroup:{parent}"), &runc.id);
+
+    // A container of crun in the same group has the same figures.
+    let crun_state = scratch("whole-state-crun");
+    let group = format!("/{}", runc.id);
+    let crun = Container::run(
+        "crun",
+        Some(&crun_state),
+        "guest",
+        "sleep 1000",
+        |spec, _| {
+            spec["linux"]["cgroupsPath"] = group.into();
+            spec["linux"]["resources"] = json!({});
+        },
+    );
+    assert_eq!(crun.cgroup("memory"), runc.cgroup("memory"));
+    let ours = compare(&runc, &crun.source(), &crun.id);
+    assert_eq!(ours["data"]["pids"]["current"], 4);
+    // It would take the other's group with it.
+    crun.kill();
+}
+
+#[test]
+fn the_interfaces_of_a_container_have_its_hosts_figures_the_other_way_around() {
+    let ip = |args: &[&str]| run(Command::new("ip").args(args));
+    if !can_run(&missing(&["runc", "busybox"])) {
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let state = scratch("network-state");
+    let container = Container::run("runc", Some(&state), "network", "sleep 1000", |_, _| {});
+    let name = format!("ev{}", std::process::id());
+    let pid = container.pid();
+    let peer = ["peer", "name", "eth7", "netns", &pid];
+    ip(&[&["link", "add", &name, "type", "veth"][..], &peer].concat());
+    ip(&["link", "set", &name, "up"]);
+    ip(&["addr", "add", "192.0.2.1/24", "dev", &name]);
+    let inside = |args: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &pid]).args(args);
+        command.output().expect("it runs")
+    };
+    inside(&["ip", "addr", "add", "192.0.2.2/24", "dev", "eth7"]);
+    inside(&["ip", "link", "set", "eth7", "up"]);
+    // A firewall may keep it from being answered. What is sent is counted all the same.
+    inside(&["/bin/busybox", "ping", "-c", "3", "-W", "1", "192.0.2.1"]);
+    let host = || -> Value {
+        let read = |name_of: &str| {
+            let file = format!("/sys/class/net/{name}/statistics/{name_of}");
+            figure(Path::new(&file)).expect("it is a figure")
+        };
+        json!([{
+            "Name": "eth7",
+            "RxBytes": read("tx_bytes"), "RxPackets": read("tx_packets"),
+            "RxErrors": read("tx_errors"), "RxDropped": read("tx_dropped"),
+            "TxBytes": read("rx_bytes"), "TxPackets": read("rx_packets"),
+            "TxErrors": read("rx_errors"), "TxDropped": read("rx_dropped"),
+        }])
+    };
+    let source = container.source();
+    for attempt in 0.. {
+        let before = host();
+        let ours = event(program().args(["--source", &source, "events", "--stats", &container.id]));
+        // Where both directions had the same, the test would not tell one from the other.
+        if before == host() && before[0]["RxBytes"] != before[0]["TxBytes"] {
+            assert_eq!(ours["data"]["network_interfaces"], before);
+            assert!(before[0]["TxPackets"].as_u64() > Some(0), "{before}");
+            break;
+        }
+        // Neighbours announce themselves at first.
+        assert!(attempt < 100, "it never stands still: {before}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    // One that shares the machine's interfaces has none of its own.
+    drop(container);
+    let shared = Container::run("runc", Some(&state), "shared", "sleep 1000", |spec, _| {
+        let namespaces = spec["linux"]["namespaces"]
+            .as_array_mut()
+            .expect("it has some");
+        namespaces.retain(|namespace| namespace["type"] != "network");
+    });
+    compare(&shared, &source, &shared.id);
+    let ours = event(program().args(["--source", &source, "events", "--stats", &shared.id]));
+    assert_eq!(ours["data"]["network_interfaces"], Value::Null);
+}
+
+/// How many tasks the kernel has killed in the container's group.
+fn kills(container: &Container) -> usize {
+    let folder = container.cgroup("memory");
+    let text = fs::read_to_string(folder.join("memory.oom_control"))
+        .or_else(|_| fs::read_to_string(folder.join("memory.events")));
+    let text = text.expect("one of them is there");
+    let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    kills
+        .and_then(|kills| kills.parse().ok())
+        .expect("it is a figure")
+}
+
+#[test]
+fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
+    if !can_run(&missing(&["runc", "busybox"])) {
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let state = scratch("oom-state");
+    // `tail` keeps all of a line that never ends. A number in the file is that of hogs to run, of which the
+    // shell is not to be the victim.
+    let script = r"
+        echo 0 >/disk/hogs
+        while :; do
+            n=$(cat /disk/hogs)
+            echo 0 >/disk/hogs
+            while test $n -gt 0; do
+                (echo 1000 >/proc/self/oom_score_adj; exec tail /dev/zero) >/dev/null
+                n=$((n - 1))
+            done
+            sleep 0.05
+        done";
+    let start = |id: &str| {
+        Container::run("runc", Some(&state), id, script, |spec, folder| {
+            mount_disk(spec, folder);
+            spec["linux"]["resources"]["memory"] = json!({"limit": 16 << 20, "swap": 16 << 20});
+        })
+    };
+    let (hog, quiet) = (start("hog"), start("quiet"));
+    let hogs = |n: u64| {
+        let file = hog.folder.join("disk/hogs");
+        fs::write(&file, n.to_string()).expect("it can be written");
+    };
+    // What was killed before a stream begins is not told.
+    wait_until("the script runs", 60, || {
+        hog.folder.join("disk/hogs").exists()
+    });
+    thread::sleep(Duration::from_millis(200));
+    hogs(1);
+    wait_until("the first is killed", 60, || kills(&hog) == 1);
+
+    let source = hog.source();
+    let mut child = program()
+        .args([
+            "--source",
+            &source,
+            "events",
+            "--interval",
+            "1h",
+            &hog.id,
+            &quiet.id,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let (sender, lines) = {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reader = thread::spawn(move || {
+            for line in lines {
+                let line: Value = serde_json::from_str(&line.expect("UTF-8")).expect("JSON");
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        (reader, receiver)
+    };
+    let next = || {
+        lines
+            .recv_timeout(Duration::from_secs(30))
+            .expect("there is a line")
+    };
+    assert_eq!(
+        [next(), next()].map(|line| line["type"].clone()),
+        ["stats", "stats"]
+    );
+    for (round, n) in [(1, 1), (2, 5)] {
+        let before = kills(&hog);
+        hogs(n);
+        wait_until("all are killed", 60, || kills(&hog) == before + n as usize);
+        for _ in 0..n {
+            // Long before the interval is over, which is an hour.
+            assert_eq!(next(), json!({"type": "oom", "id": hog.id}), "{round}");
+        }
+    }
+    // Nothing else is told: not again, and not of others.
+    let more = lines.recv_timeout(Duration::from_secs(3));
+    assert!(more.is_err(), "{more:?}");
+    kill_and_wait(&mut child);
+    sender.join().expect("it ends");
+
+    // A container that dies of it is told of, and then its stream ends.
+    let id = "dies";
+    let doomed = Container::run(
+        "runc",
+        Some(&state),
+        id,
+        "sleep 2; tail /dev/zero",
+        |spec, _| {
+            spec["linux"]["resources"]["memory"] = json!({"limit": 16 << 20, "swap": 16 << 20});
+        },
+    );
+    let output = eventout([
+        "--source",
+        &source,
+        "events",
+        "--interval",
+        "100ms",
+        &doomed.id,
+    ]);
+    let oom = json!({"type": "oom", "id": doomed.id}).to_string();
+    let lines = printed(&output).lines();
+    let told = lines.filter(|line| {
+        serde_json::from_str::<Value>(line)
+            .expect("JSON")
+            .to_string()
+            == oom
+    });
+    assert_eq!(told.count(), 1, "{output:?}");
+}
+
+fn kill_and_wait(child: &mut Child) {
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+/// The CPU time (user and system, in seconds) and the memory (resident, in bytes) of a process.
+fn used(pid: u32) -> (f64, u64) {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields: Vec<u64> = stat
+        .rsplit_once(") ")
+        .expect("it has a name")
+        .1
+        .split(' ')
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
+    // Fields 14, 15 and 24 of proc_pid_stat(5); the third is the first here.
+    ((fields[11] + fields[12]) as f64 / 100.0, fields[21] * 4096)
+}
+
+#[test]
+fn fifty_containers_at_ten_lines_a_second_lose_none() {
+    if !can_run(&missing(&["runc", "busybox"])) {
+        return;
+    }
+    const CONTAINERS: usize = 50;
+    const SECONDS: usize = 60;
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let state = scratch("fifty-state");
+    let containers: Vec<_> = (0..CONTAINERS)
+        .map(|n| {
+            Container::run(
+                "runc",
+                Some(&state),
+                &format!("n{n}"),
+                "sleep 1000",
+                |_, _| {},
+            )
+        })
+        .collect();
+    let source = containers[0].source();
+    let mut child = program()
+        .args([
+            "--source",
+            &source,
+            "events",
+            "--all",
+            "--interval",
+            "100ms",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut read = |rounds: usize| {
+        for _ in 0..CONTAINERS * rounds {
+            let line = lines.next().expect("it goes on").expect("UTF-8");
+            let id = line.split('"').nth(7).expect("it has an ID").to_owned();
+            *counts.entry(id).or_default() += 1;
+        }
+    };
+    read(50);
+    let (cpu, memory) = used(child.id());
+    let begun = Instant::now();
+    read(10 * SECONDS - 50);
+    let took = begun.elapsed().as_secs_f64();
+    let (cpu_after, memory_after) = used(child.id());
+    child.kill().expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    // One of each for each tenth of a second, on time.
+    assert_eq!(counts.len(), CONTAINERS);
+    assert!(counts.values().all(|n| *n == 10 * SECONDS), "{counts:?}");
+    let due = SECONDS as f64 - 5.0;
+    assert!((took - due).abs() < 1.0, "{took} s instead of {due} s");
+    println!(
+        "{:.2} % of a core, {} KiB at first and {} KiB in the end",
+        100.0 * (cpu_after - cpu) / took,
+        memory >> 10,
+        memory_after >> 10
+    );
+    assert!(memory_after < memory + (1 << 20), "{memory} {memory_after}");
 }
