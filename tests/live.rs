@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::{
-    between, can_run, eventout, judge, missing, printed, program, run, scratch, wait_until,
+    between, can_run, eventout, judge, missing, printed, program, root, run, scratch, wait_until,
 };
 
 /// The tests have the machine's hierarchies to themselves, one after the other.
@@ -437,6 +437,12 @@ impl Group {
                 format!("/{controller}")
             };
             let folder = PathBuf::from(format!("/sys/fs/cgroup{root}/{name}/busy"));
+            let parent = folder.parent().expect("it has one");
+            fs::create_dir_all(parent).expect("a group");
+            if v2 {
+                let control = parent.join("cgroup.subtree_control");
+                fs::write(control, "+cpu +memory +pids").expect("they are there");
+            }
             fs::create_dir_all(&folder).expect("a group");
             fs::write(folder.join("cgroup.procs"), process.id().to_string()).expect("it moves");
             (controller, folder)
@@ -979,4 +985,72 @@ fn fifty_containers_at_ten_lines_a_second_lose_none() {
         memory_after >> 10
     );
     assert!(memory_after < memory + (1 << 20), "{memory} {memory_after}");
+}
+
+/// A virtual machine of one processor, whose root folder is that of this one: Linux as a program
+/// (user-mode-linux). Its only cgroup hierarchy is v2, with cpu, io, memory and pids.
+#[test]
+fn on_a_machine_of_pure_v2_all_this_holds_too() {
+    let linux = root().join("target/tools/uml/usr/bin/linux.uml");
+    let missing = missing(&["runc", "crun", "busybox", "jq"]);
+    if !can_run(&missing)
+        || !can_run(if linux.exists() {
+            ""
+        } else {
+            "there is no user-mode-linux (see tests/run)"
+        })
+    {
+        return;
+    }
+    let Some(judge) = judge() else { return };
+    let tools = scratch("machine");
+    fs::copy(judge, tools.join("judge")).expect("it can be copied");
+    fs::copy(program().get_program(), tools.join("eventout")).expect("it can be copied");
+    // What differs is cgroups: the other tests would tell nothing new.
+    let test = std::env::current_exe().expect("it runs");
+    let init = format!(
+        r#"#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t cgroup2 none /sys/fs/cgroup
+mount -t tmpfs run /run
+mkdir /run/tmp
+ip link set lo up
+cd {root}
+TMPDIR=/run/tmp EVENTOUT_TOOLS={tools} {test} --test-threads=1 \
+    --skip fifty_containers --skip interfaces --skip pure_v2 2>&1
+echo "exit code $?"
+halt -f
+"#,
+        root = root().display(),
+        tools = tools.display(),
+        test = test.display(),
+    );
+    let file = tools.join("init");
+    fs::write(&file, init).expect("it can be written");
+    run(Command::new("chmod").arg("+x").arg(&file));
+    let output = Command::new("timeout")
+        .args(["--signal=KILL", "240"])
+        .arg(&linux)
+        .args([
+            "mem=800M",
+            "root=/dev/root",
+            "rootfstype=hostfs",
+            "rootflags=/",
+            "rw",
+        ])
+        .arg(format!("init={}", file.display()))
+        .args(["con=null", "con0=null,fd:1", "ssl=null", "quiet"])
+        // Its memory is a file there.
+        .env("TMPDIR", "/dev/shm")
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    println!("{printed}");
+    assert!(printed.contains("exit code 0"));
+    assert!(printed.contains("test result: ok. 6 passed"));
+    assert!(!printed.contains("NOT RUN"));
+    fs::remove_dir_all(&tools).expect("it goes");
 }

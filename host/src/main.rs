@@ -111,6 +111,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = Output {
         stdout: io::stdout().lock(),
+        lines: String::new(),
         closed: false,
         failed: false,
     };
@@ -160,9 +161,9 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         }
         Command::List => {
             for listed in source.containers()? {
-                out.line(serde_json::to_string(&listed)?)?;
+                out.line(&serde_json::to_string(&listed)?)?;
             }
-            Ok(())
+            out.flush()
         }
         Command::Record { container, rhythm } => {
             let container = source
@@ -310,7 +311,7 @@ fn repeat(
                 for (id, line) in lines {
                     let e = match line {
                         Ok(line) => {
-                            out.line(line)?;
+                            out.line(&line)?;
                             if ids.is_some() {
                                 seen.insert(id);
                             }
@@ -333,7 +334,7 @@ fn repeat(
                 }
                 if refused > 0 && refused == asked {
                     // It is not the containers that are refused.
-                    return Ok(());
+                    return out.flush();
                 }
             }
         }
@@ -341,10 +342,11 @@ fn repeat(
         loop {
             for line in lines.between() {
                 match line {
-                    Ok(line) => out.line(line)?,
+                    Ok(line) => out.line(&line)?,
                     Err(e) => out.report(&e),
                 }
             }
+            out.flush()?;
             if rhythm.stats || out.closed || ids.as_ref().is_some_and(Vec::is_empty) {
                 return Ok(());
             }
@@ -443,6 +445,8 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 /// Where lines and errors go.
 struct Output {
     stdout: StdoutLock<'static>,
+    /// Lines that are not written yet.
+    lines: String,
     /// Whether nobody reads standard output any more.
     closed: bool,
     /// Whether something went wrong that the exit code tells.
@@ -450,10 +454,21 @@ struct Output {
 }
 
 impl Output {
-    /// Prints a line of data, whole and at once. That nobody reads it is no error.
-    fn line(&mut self, mut line: String) -> Result<()> {
-        line.push('\n');
-        let written = self.stdout.write_all(line.as_bytes());
+    /// Prints a line of data, when [`Output::flush`] is called at the latest.
+    fn line(&mut self, line: &str) -> Result<()> {
+        const LARGE: usize = 1 << 16;
+        self.lines.push_str(line);
+        self.lines.push('\n');
+        match self.lines.len() {
+            LARGE.. => self.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what there is of lines, all at once. That nobody reads them is no error.
+    fn flush(&mut self) -> Result<()> {
+        let written = self.stdout.write_all(self.lines.as_bytes());
+        self.lines.clear();
         match written.and_then(|()| self.stdout.flush()) {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.closed = true,
             Err(e) => return Err(Error::from(e).context("cannot write to standard output")),

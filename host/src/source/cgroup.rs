@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -419,7 +421,7 @@ impl Group {
             .as_ref()
             .map_or(true, |snapshot| snapshot.cgroup_cpu_ns.is_none());
         let mut folders = self.folders.values();
-        if folders.any(|folder| (holes || !folder.live) && folder.is_gone()) {
+        if folders.any(|folder| (holes || folder.kind == Kind::Other) && folder.is_gone()) {
             return Err(NotFound("its cgroup has gone".to_owned()).into());
         }
         snapshot
@@ -488,19 +490,13 @@ impl Group {
         let Some(folder) = self.folder("cpuset") else {
             return Ok(Cpuset::default());
         };
-        Ok(Cpuset {
-            cpus: folder.get("cpuset.cpus", ranges)?.unwrap_or_default(),
-            cpu_exclusive: folder.get("cpuset.cpu_exclusive", number)?,
-            mems: folder.get("cpuset.mems", ranges)?.unwrap_or_default(),
-            mem_hardwall: folder.get("cpuset.mem_hardwall", number)?,
-            mem_exclusive: folder.get("cpuset.mem_exclusive", number)?,
-            memory_migrate: folder.get("cpuset.memory_migrate", number)?,
-            memory_spread_page: folder.get("cpuset.memory_spread_page", number)?,
-            memory_spread_slab: folder.get("cpuset.memory_spread_slab", number)?,
-            memory_pressure: folder.get("cpuset.memory_pressure", number)?,
-            sched_load_balance: folder.get("cpuset.sched_load_balance", number)?,
-            sched_relax_domain_level: folder.get("cpuset.sched_relax_domain_level", signed)?,
-        })
+        let known = folder.cpuset.take();
+        let (read, cpuset) = match known.filter(|(read, _)| folder.is_fresh(*read)) {
+            Some(known) => known,
+            None => (Instant::now(), cpuset_v1(folder)?),
+        };
+        folder.cpuset = Some((read, cpuset.clone()));
+        Ok(cpuset)
     }
 
     fn memory(&mut self) -> Result<Memory> {
@@ -519,7 +515,7 @@ impl Group {
             if let Some(folder) = self.folder(controller)
                 && let Some(current) = folder.get("pids.current", number)?
             {
-                let limit = folder.get("pids.max", maximum)?;
+                let limit = folder.limit("pids.max", maximum)?;
                 return Ok(Pids {
                     current: Some(current),
                     limit: limit.filter(|max| *max < u64::MAX),
@@ -632,27 +628,46 @@ struct Folder {
     dir: OwnedFd,
     /// The folder's device and inode: another group may get its name.
     identity: (u64, u64),
-    /// Whether it is in a cgroup filesystem, where an open control file is as good as a new one.
-    live: bool,
-    /// The control files that are open.
-    files: HashMap<String, OwnedFd>,
+    kind: Kind,
+    /// The control files that are open, and those that are known not to be there.
+    files: HashMap<String, Option<OwnedFd>>,
+    /// Limits, and when they were read.
+    limits: HashMap<&'static str, (Instant, Option<u64>)>,
+    /// The cpuset, and when it was read.
+    cpuset: Option<(Instant, Cpuset)>,
     hugetlb: Option<Arc<[HugetlbFiles]>>,
+}
+
+/// What kind of filesystem a folder is in.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// A v1 hierarchy: an open control file is as good as a new one, and the files are always the same.
+    V1,
+    /// The v2 hierarchy: the same, but controllers come and go, and their files with them.
+    V2,
+    /// Some other: files may be replaced.
+    Other,
 }
 
 impl Folder {
     fn open(path: &Path) -> Result<Self> {
-        const CGROUP: u64 = 0x27_e0eb;
-        const CGROUP2: u64 = 0x6367_7270;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&dir)?;
-        let kind = rustix::fs::fstatfs(&dir)?.f_type as u64;
+        // As in the kernel's magic.h.
+        let kind = match rustix::fs::fstatfs(&dir)?.f_type {
+            0x27_e0eb => Kind::V1,
+            0x6367_7270 => Kind::V2,
+            _ => Kind::Other,
+        };
         Ok(Self {
             path: path.to_owned(),
             dir,
             identity: (stat.st_dev, stat.st_ino),
-            live: matches!(kind, CGROUP | CGROUP2),
+            kind,
             files: HashMap::new(),
+            limits: HashMap::new(),
+            cpuset: None,
             hugetlb: None,
         })
     }
@@ -672,23 +687,31 @@ impl Folder {
         let mut parse = Some(parse);
         let mut parsed =
             |file: &OwnedFd| with_text(file, |text| parse.take().map(|parse| parse(text)));
-        let result = match self.files.get(name).map(&mut parsed) {
-            // The controller was taken away from the group, and may have been given back.
-            Some(Err(Errno::NODEV)) => {
-                self.files.remove(name);
-                None
-            }
-            other => other,
+        let result = match self.files.get(name) {
+            Some(None) => return Ok(None),
+            Some(Some(file)) => match parsed(file) {
+                // The controller was taken away from the group, and may have been given back.
+                Err(Errno::NODEV) => {
+                    self.files.remove(name);
+                    None
+                }
+                result => Some(result),
+            },
+            None => None,
         };
         let result = match result {
             Some(result) => result,
             None => match self.open_file(name) {
                 Ok(file) => {
                     let result = parsed(&file);
-                    if self.live && file.as_raw_fd() < descriptors_to_keep() {
-                        self.files.insert(name.to_owned(), file);
+                    if self.kind != Kind::Other && file.as_raw_fd() < descriptors_to_keep() {
+                        self.files.insert(name.to_owned(), Some(file));
                     }
                     result
+                }
+                Err(Errno::NOENT) if self.kind == Kind::V1 && !self.is_gone() => {
+                    self.files.insert(name.to_owned(), None);
+                    Err(Errno::NOENT)
                 }
                 Err(e) => Err(e),
             },
@@ -702,6 +725,25 @@ impl Folder {
             Err(e) => Err(e.into()),
         }
         .with_context(|| self.path.join(name).display().to_string())
+    }
+
+    /// The same for a limit, which is read again after a second: limits and the cpuset are settings, seldom
+    /// changed, and half of all control files.
+    fn limit(&mut self, name: &'static str, parse: fn(&str) -> Result<u64>) -> Result<Option<u64>> {
+        if let Some((read, limit)) = self.limits.get(name)
+            && self.is_fresh(*read)
+        {
+            return Ok(*limit);
+        }
+        let limit = self.get(name, parse)?;
+        self.limits.insert(name, (Instant::now(), limit));
+        Ok(limit)
+    }
+
+    /// Whether a setting need not be read again.
+    fn is_fresh(&self, read: Instant) -> bool {
+        const AGE: Duration = Duration::from_secs(1);
+        self.kind != Kind::Other && read.elapsed() < AGE
     }
 
     fn open_file(&self, name: &str) -> Result<OwnedFd, Errno> {
@@ -739,13 +781,14 @@ const LARGEST: usize = 16 << 20;
 /// Calls `take` with the text of a control file. The kernel gives all of it at once where there is room,
 /// so one system call is enough.
 fn with_text<T>(file: &OwnedFd, take: impl FnOnce(&str) -> T) -> Result<T, Errno> {
+    const SMALL: usize = 4096;
     let utf8 = |bytes| str::from_utf8(bytes).map_err(|_| Errno::ILSEQ);
-    let mut small = [0; 4096];
-    let len = rustix::io::pread(file, &mut small, 0)?;
-    if len < small.len() {
-        return Ok(take(utf8(&small[..len])?));
+    let mut small = [MaybeUninit::uninit(); SMALL];
+    let (text, rest) = rustix::io::pread(file, &mut small, 0)?;
+    if !rest.is_empty() {
+        return Ok(take(utf8(&*text)?));
     }
-    let mut large = vec![0; 16 * small.len()];
+    let mut large = vec![0; 16 * SMALL];
     loop {
         let len = rustix::io::pread(file, &mut large, 0)?;
         if len < large.len() {
@@ -767,9 +810,26 @@ fn descriptors_to_keep() -> i32 {
     })
 }
 
+/// The settings of a cpuset.
+fn cpuset_v1(folder: &mut Folder) -> Result<Cpuset> {
+    Ok(Cpuset {
+        cpus: folder.get("cpuset.cpus", ranges)?.unwrap_or_default(),
+        cpu_exclusive: folder.get("cpuset.cpu_exclusive", number)?,
+        mems: folder.get("cpuset.mems", ranges)?.unwrap_or_default(),
+        mem_hardwall: folder.get("cpuset.mem_hardwall", number)?,
+        mem_exclusive: folder.get("cpuset.mem_exclusive", number)?,
+        memory_migrate: folder.get("cpuset.memory_migrate", number)?,
+        memory_spread_page: folder.get("cpuset.memory_spread_page", number)?,
+        memory_spread_slab: folder.get("cpuset.memory_spread_slab", number)?,
+        memory_pressure: folder.get("cpuset.memory_pressure", number)?,
+        sched_load_balance: folder.get("cpuset.sched_load_balance", number)?,
+        sched_relax_domain_level: folder.get("cpuset.sched_relax_domain_level", signed)?,
+    })
+}
+
 fn memory_v1(folder: &mut Folder) -> Result<Memory> {
     // The one that must be there is read last: see `Group::snapshot`.
-    let mut entry = |[usage, max, failcnt, limit]: [&str; 4]| -> Result<MemoryEntry> {
+    let mut entry = |[usage, max, failcnt, limit]: [&'static str; 4]| -> Result<MemoryEntry> {
         let Some(usage) = folder.get(usage, number)? else {
             return Ok(MemoryEntry::default());
         };
@@ -777,7 +837,7 @@ fn memory_v1(folder: &mut Folder) -> Result<Memory> {
             usage: Some(usage),
             max: folder.get(max, number)?,
             failcnt: folder.get(failcnt, number)?,
-            limit: folder.get(limit, number)?,
+            limit: folder.limit(limit, number)?,
         })
     };
     let swap = entry([
@@ -817,11 +877,11 @@ fn memory_v1(folder: &mut Folder) -> Result<Memory> {
 }
 
 fn memory_v2(folder: &mut Folder) -> Result<Memory> {
-    let limit = folder.get("memory.max", maximum)?;
+    let limit = folder.limit("memory.max", maximum)?;
     let raw = folder.get("memory.stat", table)?.unwrap_or_default();
     // runc counts memory and swap together on v2 too, as v1 does.
     let swap = folder.get("memory.swap.current", number)?;
-    let swap_limit = folder.get("memory.swap.max", maximum)?;
+    let swap_limit = folder.limit("memory.swap.max", maximum)?;
     let max = folder.get("memory.peak", number)?;
     let psi = folder.pressure("memory.pressure")?;
     // The one that must be there is read last: see `Group::snapshot`.
@@ -1411,5 +1471,184 @@ a line of some other form
         assert!(cpuacct_stat("user 1844674407371\n").is_err());
         assert_eq!(numbers("1 2\n").expect("they are"), [1, 2]);
         assert!(numbers("1 x").is_err());
+    }
+
+    #[test]
+    fn ranges_are_spelled_out() {
+        for (text, numbers) in [
+            ("0-3,8\n", Some(vec![0, 1, 2, 3, 8])),
+            ("65535", Some(vec![65535])),
+            // As in a v1 group that nobody has set up.
+            ("\n", Some(vec![])),
+            ("", Some(vec![])),
+            ("3-1", None),
+            ("0-65536", None),
+            ("1,,2", None),
+            ("1-", None),
+            ("-1", None),
+            ("a", None),
+            // Short, and yet long.
+            ("0-65535,0-65535", None),
+        ] {
+            assert_eq!(ranges(text).ok(), numbers, "{text:?}");
+        }
+        assert_eq!(signed("-1\n").ok(), Some(-1));
+        assert!(signed("9223372036854775808").is_err());
+    }
+
+    #[test]
+    fn time_on_each_cpu_is_told_by_mode() {
+        // The kernel of a v1 machine, and one that tells more.
+        for text in [
+            "cpu user system\n0 1 2\n1 3 4\n",
+            "cpu user system guest\n0 1 2 9\n1 3 4 9\n",
+            "cpu user system\n0 1 2\n\n1 3 4\nx\n",
+        ] {
+            let usage = usage_all(text).expect("it is one");
+            assert_eq!(usage, (vec![1, 3], vec![2, 4]), "{text:?}");
+        }
+        assert_eq!(usage_all("").expect("it is empty"), Default::default());
+        for broken in ["0 1 2\n", "cpu user system\n0 x 1\n"] {
+            assert!(usage_all(broken).is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn pressure_is_hundredths_of_a_per_cent_and_microseconds() {
+        let text = "some avg10=29.35 avg60=6.83 avg300=0.00 total=4503692\n\
+            full avg10=100.00 avg60=0.07 avg300=1 total=18446744073709551615\n";
+        let psi = pressure(text).expect("it is one");
+        let data = |data: PsiData| (data.avg10, data.avg60, data.avg300, data.total);
+        assert_eq!(data(psi.some), (2935, 683, 0, 4_503_692));
+        assert_eq!(data(psi.full), (10_000, 7, 100, u64::MAX));
+        // Kernels before 5.13 tell nothing more of CPUs, and those to come may tell more.
+        let psi = pressure("some avg10=1.50 new=x total=1\nnew 1\n\n").expect("it is one");
+        assert_eq!(data(psi.some), (150, 0, 0, 1));
+        assert_eq!(data(psi.full), (0, 0, 0, 0));
+        for broken in [
+            "some avg10\n",
+            "some avg10=x\n",
+            "some avg10=-1\n",
+            "some avg10=1.\n",
+            "some avg10=1.234\n",
+            "some avg10=42949672.96\n",
+            "some total=\n",
+        ] {
+            let error = pressure(broken).expect_err(broken);
+            assert!(format!("{error:#}").starts_with("line 1: "), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn block_io_is_told_by_device_and_kind() {
+        let row = |major, minor, op: &str, bytes, requests| BlkioEntry {
+            major,
+            minor,
+            op: op.to_owned(),
+            io_service_bytes: bytes,
+            io_serviced: requests,
+            ..BlkioEntry::default()
+        };
+        let text = "254:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=7 dios=1\n\
+            8:16\n8:0 \n(unknown) rbytes=1\n7:0 cost.usage=5 wbytes=9\n";
+        assert_eq!(
+            io_stat(text).expect("it is one"),
+            [
+                row(254, 0, "Read", Some(4096), Some(1)),
+                row(254, 0, "Write", Some(0), Some(0)),
+                row(7, 0, "Write", Some(9), None),
+            ]
+        );
+        for broken in ["8:x rbytes=1\n", "8:0 rbytes=x\n", ":0 wios=1\n"] {
+            assert!(io_stat(broken).is_err(), "{broken:?}");
+        }
+
+        let account = |op: &str, value| Account {
+            major: 8,
+            minor: 0,
+            op: op.to_owned(),
+            value,
+        };
+        assert_eq!(
+            accounts("8:0 Read 5\n8:0 Total 5\nTotal 5\n").expect("it is one"),
+            [account("Read", 5), account("Total", 5)]
+        );
+        assert_eq!(accounts("8:0 7\n").expect("it is one"), [account("", 7)]);
+        assert_eq!(accounts("Total 0\n").expect("it is empty"), []);
+        for broken in [
+            "8:0\n",
+            "8 Read 5\n",
+            "8:0 Read x\n",
+            "8:0 Read 5 6\n",
+            "\n",
+        ] {
+            assert!(accounts(broken).is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_huge_pages_are_found_by_their_files() {
+        let find = |names: &[&str]| -> Vec<(String, [String; 3])> {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            let found = HugetlbFiles::find(&names).into_iter();
+            found.map(|files| (files.size, files.names)).collect()
+        };
+        let size = |size: &str, names: [&str; 3]| (size.to_owned(), names.map(str::to_owned));
+        assert_eq!(
+            find(&[
+                "hugetlb.2MB.current",
+                "hugetlb.2MB.rsvd.current",
+                "hugetlb.1GB.current"
+            ]),
+            [
+                size("1GB", ["hugetlb.1GB.current", "", "hugetlb.1GB.events"]),
+                size(
+                    "2MB",
+                    ["hugetlb.2MB.rsvd.current", "", "hugetlb.2MB.events"]
+                ),
+            ]
+        );
+        assert_eq!(
+            find(&[
+                "hugetlb.2MB.usage_in_bytes",
+                "tasks",
+                "hugetlb.",
+                "hugetlb.x"
+            ]),
+            [size(
+                "2MB",
+                [
+                    "hugetlb.2MB.usage_in_bytes",
+                    "hugetlb.2MB.max_usage_in_bytes",
+                    "hugetlb.2MB.failcnt"
+                ]
+            )]
+        );
+    }
+
+    #[test]
+    fn any_text_is_a_value_or_an_error() {
+        let samples = [
+            "usage_usec 4806821\nuser_usec 1224751\nnr_periods 66\nthrottled_time 5\n",
+            "user 122\nsystem 358\n",
+            "cpu user system\n0 263942344 4000000\n1 256000000 40000000\n",
+            "some avg10=29.35 avg60=6.83 avg300=1.49 total=4503692\nfull avg10=0.00 total=0\n",
+            "254:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n",
+            "8:0 Read 5\n8:0 Total 5\nTotal 5\n",
+            "0-3,8\n",
+            "-4096\n",
+            "max 7\n",
+            "2:memory:/a\n1:cpu,cpuacct:/b:c\n0::/d\n",
+            r"33 31 0:35 /docker/1a2b /my\040cgroups/memory rw,relatime - cgroup none rw,memory",
+        ];
+        crate::source::survives_anything(&samples, |text| {
+            let _ = (number(text), signed(text), maximum(text), numbers(text));
+            let _ = (ranges(text), table(text), value_of(text, "max"));
+            let _ = (cpuacct_stat(text), usage_all(text), cpu_stat(text));
+            let _ = (pressure(text), io_stat(text), accounts(text));
+            let _ = (Mounts::parse(text), path_of_process(text, "memory"));
+            let names: Vec<_> = text.lines().map(str::to_owned).collect();
+            let _ = HugetlbFiles::find(&names);
+        });
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, Seek as _};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use wasmtime::{bail, format_err};
 use super::cgroup::{Group, Mounts, Paths};
 use super::gvisor::{self, Known};
 use super::oom::Watch;
-use super::{Listed, NotFound, Refused, Snapshot, Source, check_folder_name, read, read_text};
+use super::{Listed, NotFound, Refused, Snapshot, Source, check_folder_name, read_text};
 use crate::types::NetworkInterface;
 use crate::{Error, Result, shorten};
 
@@ -61,8 +61,8 @@ impl Place {
         }
     }
 
-    /// The containers in it, in order.
-    fn containers(&self) -> io::Result<Vec<Known>> {
+    /// The containers in it, in order. Of those that `is_one` says so of, it is known.
+    fn containers(&self, is_one: impl Fn(&str) -> bool) -> io::Result<Vec<Known>> {
         if self.kind == Kind::Gvisor {
             return Known::all(&self.root);
         }
@@ -70,7 +70,7 @@ impl Place {
         for entry in fs::read_dir(&self.root)? {
             ids.extend(entry?.file_name().into_string());
         }
-        ids.retain(|id| self.state_file(id).exists());
+        ids.retain(|id| is_one(id) || self.state_file(id).exists());
         ids.sort();
         let alone = |id: String| Known {
             sandbox: id.clone(),
@@ -82,7 +82,9 @@ impl Place {
     /// The container of that ID, if it is in here.
     fn find(&self, id: &str) -> io::Result<Option<Known>> {
         if self.kind == Kind::Gvisor {
-            return Ok(self.containers()?.into_iter().find(|known| known.id == id));
+            return Ok(Known::all(&self.root)?
+                .into_iter()
+                .find(|known| known.id == id));
         }
         let there = self.state_file(id).metadata().map(|_| Known {
             id: id.to_owned(),
@@ -212,7 +214,8 @@ impl Source for Runtimes {
     fn containers(&mut self) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         for place in self.places() {
-            let containers = match place.containers() {
+            let is_running = |id: &str| self.running.contains_key(id);
+            let containers = match place.containers(is_running) {
                 Err(e) if self.root.is_none() && is_absent(&e) => continue,
                 containers => {
                     containers.with_context(|| format!("cannot list {}", place.name()))?
@@ -240,7 +243,7 @@ impl Source for Runtimes {
         }
         let mut ids: Vec<_> = gvisor
             .iter()
-            .flat_map(|place| place.containers().unwrap_or_default())
+            .flat_map(|place| place.containers(|_| false).unwrap_or_default())
             .map(|known| known.id)
             .filter(|id| id.starts_with(container))
             .collect();
@@ -426,10 +429,25 @@ fn interfaces_of(pid: u32) -> Option<File> {
     (!shared).then_some(file)
 }
 
-fn read_interfaces(mut file: &File) -> Result<Vec<NetworkInterface>> {
-    file.rewind()?;
-    let text = String::from_utf8(read(file, 1 << 20)?)?;
-    interfaces(&text)
+fn read_interfaces(file: &File) -> Result<Vec<NetworkInterface>> {
+    const LIMIT: usize = 1 << 20;
+    let mut bytes = vec![0; 4096];
+    let mut len = 0;
+    // The kernel ends a reading between two lines where it likes.
+    loop {
+        let more = file.read_at(&mut bytes[len..], len as u64)?;
+        if more == 0 {
+            break;
+        }
+        len += more;
+        if len == bytes.len() {
+            if len >= LIMIT {
+                bail!("it is larger than {LIMIT} bytes");
+            }
+            bytes.resize(2 * len, 0);
+        }
+    }
+    interfaces(str::from_utf8(&bytes[..len])?)
 }
 
 /// The interfaces in a /proc/PID/net/dev, but for the loopback interface.
@@ -625,5 +643,51 @@ mod tests {
         });
         assert!(waited);
         child.wait().expect("it has ended");
+    }
+
+    #[test]
+    fn interfaces_are_told_but_for_the_loopback() {
+        const HEADINGS: &str = "Inter-|   Receive                                                |  Transmit\n \
+            face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
+        let text = HEADINGS.to_owned()
+            + "    lo: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n  eth0:1 2 3 4 5 6 7 8 11 12 13 14 15 16 17 18\n\
+               a:b:  21       2    0    0    0     0          0         0     22       1    0    0    0     0       0          0\n";
+        let rows = interfaces(&text).expect("it is one");
+        let figures: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let received = [row.rx_bytes, row.rx_packets, row.rx_errors, row.rx_dropped];
+                let sent = [row.tx_bytes, row.tx_packets, row.tx_errors, row.tx_dropped];
+                (row.name.as_str(), received, sent)
+            })
+            .collect();
+        assert_eq!(
+            figures,
+            [
+                ("eth0", [1, 2, 3, 4], [11, 12, 13, 14]),
+                ("a:b", [21, 2, 0, 0], [22, 1, 0, 0]),
+            ]
+        );
+        for broken in [
+            "eth0\n",
+            "eth0: 1 2 3\n",
+            "eth0: x 2 3 4 5 6 7 8 9 10 11 12\n",
+        ] {
+            let error = interfaces(&(HEADINGS.to_owned() + broken)).expect_err(broken);
+            assert!(error.to_string().starts_with("line 3: "), "{error}");
+        }
+        super::super::survives_anything(&[&text], |text| drop(interfaces(text)));
+    }
+
+    #[test]
+    fn any_text_is_a_state_or_an_error() {
+        let samples = [
+            r#"{"init_process_pid":23687,"init_process_start":783833,"cgroup_paths":{"":"/sys/fs/cgroup/a"}}"#,
+            r#"{"pid":23631,"process-start-time":783708,"cgroup-path":"/real/web"}"#,
+            "23687 (sleep) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 783833 20 21\n",
+        ];
+        super::super::survives_anything(&samples, |text| {
+            let _ = (runc_state(text), crun_state(text), process(text.as_bytes()));
+        });
     }
 }

@@ -141,3 +141,19 @@ impl Source for Scenario {
         Ok(self.now())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn any_text_is_a_scenario_or_an_error() {
+        let demo = include_str!("demo.jsonl");
+        let samples: Vec<&str> = demo.lines().take(2).collect();
+        super::super::survives_anything(&samples, |text| {
+            drop(super::Scenario::parse(
+                "file",
+                text.as_bytes(),
+                String::new(),
+            ));
+        });
+    }
+}
