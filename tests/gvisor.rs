@@ -38,6 +38,9 @@ const LOADS: [(&str, u64, bool); 4] = [
     ("c", 0, false),
 ];
 
+/// The memory that a sandbox may use on the host, in bytes.
+const LIMIT: u64 = 1 << 30;
+
 /// A sandbox, which goes when this does.
 struct Sandbox {
     runsc: PathBuf,
@@ -106,6 +109,9 @@ impl Sandbox {
                 "sandbox"
             };
             spec["annotations"] = json!({"io.kubernetes.cri.container-type": kind});
+            if root.is_none() {
+                spec["linux"]["resources"]["memory"] = json!({"limit": LIMIT});
+            }
             if let Some(root) = &root {
                 spec["annotations"]["io.kubernetes.cri.sandbox-id"] = root.clone().into();
             }
@@ -216,6 +222,8 @@ impl Drop for Sandbox {
 /// Pids, memory in bytes, CPU time in nanoseconds. What is not printed is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Figures {
+    /// In bytes.
+    limit: u64,
     pids: u64,
     memory: u64,
     cpu: u64,
@@ -231,6 +239,7 @@ fn figures(line: &str) -> Figures {
     Figures {
         pids: figure("/pids/current"),
         memory: figure("/memory/usage/usage"),
+        limit: figure("/memory/usage/limit"),
         cpu: figure("/cpu/usage/total"),
     }
 }
@@ -282,6 +291,8 @@ fn a_pod_is_as_runsc_says() {
         assert_eq!(ours.pids, before.pids, "{id}");
         between(before.memory, ours.memory, after.memory);
         about_between(before.cpu, ours.cpu, after.cpu);
+        // runsc prints 0, of which a consumer that computes what is left makes 2^64 and less.
+        assert_eq!((before.limit, ours.limit), (0, LIMIT), "{id}");
     }
     adds_up(&pod);
 

@@ -891,14 +891,9 @@ fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
         "100ms",
         &doomed.id,
     ]);
-    let oom = json!({"type": "oom", "id": doomed.id}).to_string();
+    let oom = json!({"type": "oom", "id": doomed.id});
     let lines = printed(&output).lines();
-    let told = lines.filter(|line| {
-        serde_json::from_str::<Value>(line)
-            .expect("JSON")
-            .to_string()
-            == oom
-    });
+    let told = lines.filter(|line| serde_json::from_str::<Value>(line).expect("JSON") == oom);
     assert_eq!(told.count(), 1, "{output:?}");
 }
 
@@ -1018,7 +1013,7 @@ mount -t tmpfs run /run
 mkdir /run/tmp
 ip link set lo up
 cd {root}
-TMPDIR=/run/tmp EVENTOUT_TOOLS={tools} {test} --test-threads=1 \
+TMPDIR=/run/tmp EVENTOUT_TOOLS={tools} {test} --test-threads=1 --color=never \
     --skip fifty_containers --skip interfaces --skip pure_v2 2>&1
 echo "exit code $?"
 halt -f

@@ -534,6 +534,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn in_an_hour_there_are_3600_lines_however_long_each_takes() {
+        let rhythm = Rhythm {
+            stats: false,
+            interval: Duration::from_secs(1),
+        };
+        let hour = Duration::from_secs(3600);
+        // How long lines and waking up take, in microseconds: little, much, and now and then nearly all.
+        for (line, waking, lines) in [(500, 60, 3600), (900_000, 60, 3600), (0, 0, 3600)] {
+            let mut clock = Duration::ZERO;
+            let mut printed = 0;
+            while clock < hour {
+                printed += 1;
+                clock += Duration::from_micros(line + 97 * (printed % 900));
+                clock += rhythm.rest(clock) + Duration::from_micros(waking);
+            }
+            assert_eq!(printed, lines, "{line} {waking}");
+        }
+        // A line that takes longer than the interval costs the ones that it left no time for.
+        assert_eq!(
+            rhythm.rest(Duration::from_millis(2300)),
+            Duration::from_millis(700)
+        );
+    }
+
+    #[test]
     fn intervals_are_durations_of_go_or_whole_seconds() {
         for (text, ns) in [
             ("5", 5_000_000_000),

@@ -152,7 +152,6 @@ enum DialectJson {
     Runc,
 }
 
-#[expect(clippy::derivable_impls, reason = "the enum is generated")]
 impl Default for Dialect {
     /// That of the reference.
     fn default() -> Self {

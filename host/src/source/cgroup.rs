@@ -463,12 +463,16 @@ impl Group {
         let mut cpu = Cpu::default();
         if let Some(folder) = self.folder("cpuacct") {
             let usage = &mut cpu.usage;
-            usage.total = folder.get("cpuacct.usage", number)?;
             let stat = folder.get("cpuacct.stat", cpuacct_stat)?;
             (usage.user, usage.kernel) = stat.unwrap_or_default();
-            usage.percpu = folder
-                .get("cpuacct.usage_percpu", numbers)?
-                .unwrap_or_default();
+            usage.total = match folder.get("cpuacct.usage_percpu", numbers)? {
+                Some(percpu) => {
+                    usage.percpu = percpu;
+                    // What the kernel has in `cpuacct.usage`, and one file less to read.
+                    Some(usage.percpu.iter().fold(0, |all, ns| ns.wrapping_add(all)))
+                }
+                None => folder.get("cpuacct.usage", number)?,
+            };
             let all = folder.get("cpuacct.usage_all", usage_all)?;
             (usage.percpu_user, usage.percpu_kernel) = all.unwrap_or_default();
         } else if let Some(folder) = self.v2_instead_of(&[]) {
@@ -957,11 +961,12 @@ fn blkio_v1(folder: &mut Folder) -> Result<Vec<BlkioEntry>> {
     let mut rows = Vec::new();
     for group in GROUPS {
         for (file, column) in group {
-            let accounts = folder.get(file, accounts)?.unwrap_or_default();
-            if accounts.is_empty() {
-                break;
+            match folder.get(file, accounts)? {
+                Some(accounts) if !accounts.is_empty() => join(&mut rows, *column, accounts),
+                // Where nothing is told of a group and those below it, nothing is told of it alone.
+                Some(_) if file.starts_with("blkio.throttle.") => return Ok(rows),
+                _ => break,
             }
-            join(&mut rows, *column, accounts);
         }
         if !rows.is_empty() {
             break;

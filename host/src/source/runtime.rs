@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Deserialize;
 use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
@@ -324,6 +328,8 @@ struct Running {
     group: Group,
     /// Its network namespace's interfaces, where that is not the machine's.
     network: Option<File>,
+    /// When there were none, if it was so the last time.
+    without_interfaces: Option<Instant>,
     /// Whether it was read at this instant.
     fresh: bool,
 }
@@ -334,11 +340,23 @@ impl Running {
             return Err(NotFound("it is not running".to_owned()).into());
         }
         self.fresh = true;
-        let interfaces = match &self.network {
-            Some(file) => read_interfaces(file).context("cannot read network interfaces")?,
-            None => Vec::new(),
-        };
+        let interfaces = self.interfaces();
+        let interfaces = interfaces.context("cannot read network interfaces")?;
         self.group.snapshot(id, interfaces)
+    }
+
+    /// Most containers that stay without interfaces never get any, so they are looked for once a second.
+    fn interfaces(&mut self) -> Result<Vec<NetworkInterface>> {
+        const AGE: Duration = Duration::from_secs(1);
+        let Some(file) = &self.network else {
+            return Ok(Vec::new());
+        };
+        if self.without_interfaces.is_some_and(|at| at.elapsed() < AGE) {
+            return Ok(Vec::new());
+        }
+        let interfaces = read_interfaces(file)?;
+        self.without_interfaces = interfaces.is_empty().then(Instant::now);
+        Ok(interfaces)
     }
 }
 
@@ -410,6 +428,7 @@ impl State {
             process,
             group: paths.open()?,
             network: interfaces_of(self.pid),
+            without_interfaces: None,
             fresh: true,
         })
     }
@@ -431,21 +450,21 @@ fn interfaces_of(pid: u32) -> Option<File> {
 
 fn read_interfaces(file: &File) -> Result<Vec<NetworkInterface>> {
     const LIMIT: usize = 1 << 20;
-    let mut bytes = vec![0; 4096];
+    /// The kernel ends a reading between two lines, where the next one could be too long for its page.
+    const PAGE: usize = 4096;
+    const LONGEST: usize = 512;
+    let mut bytes = vec![0; PAGE];
     let mut len = 0;
-    // The kernel ends a reading between two lines where it likes.
     loop {
         let more = file.read_at(&mut bytes[len..], len as u64)?;
-        if more == 0 {
+        len += more;
+        if more < PAGE - LONGEST {
             break;
         }
-        len += more;
-        if len == bytes.len() {
-            if len >= LIMIT {
-                bail!("it is larger than {LIMIT} bytes");
-            }
-            bytes.resize(2 * len, 0);
+        if len > LIMIT {
+            bail!("it is larger than {LIMIT} bytes");
         }
+        bytes.resize(len + PAGE, 0);
     }
     interfaces(str::from_utf8(&bytes[..len])?)
 }
@@ -499,45 +518,60 @@ fn interfaces(text: &str) -> Result<Vec<NetworkInterface>> {
     Ok(rows?.into_iter().filter(|row| row.name != "lo").collect())
 }
 
-/// A process, found again by its open /proc/PID/stat even if another one gets its number.
-struct Process {
-    stat: File,
+/// A process. Another one that gets its number is not taken for it.
+enum Process {
+    Pidfd(OwnedFd),
+    /// Before Linux 5.3: its open /proc/PID/stat.
+    Stat(File),
 }
 
 impl Process {
     /// The process of that number which started at that time, as the runtimes find it out. `None` where it
     /// has ended: one that started at another time is another one.
     fn open(pid: u32, started: Option<u64>) -> Result<Option<Self>> {
-        if pid == 0 {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let Some(number) = number else {
             return Ok(None);
-        }
+        };
+        // First, so that what is read then is of this one, or there is nothing to read.
+        let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(pidfd) => Some(pidfd),
+            Err(Errno::SRCH) => return Ok(None),
+            Err(_) => None,
+        };
         let path = format!("/proc/{pid}/stat");
         let stat = match File::open(&path) {
             Ok(stat) => stat,
             Err(e) if is_absent(&e) => return Ok(None),
             Err(e) => return Err(e).context(path),
         };
-        let process = Self { stat };
-        let now = process.read().context(path)?;
-        let same = now.is_some_and(|(_, began)| started.is_none_or(|started| started == began));
+        let now = Self::read(&stat).context(path)?;
+        let same = now.is_some_and(|began| started.is_none_or(|started| started == began));
+        let process = pidfd.map_or(Self::Stat(stat), Self::Pidfd);
         Ok(same.then_some(process))
     }
 
     /// Whether it has not ended.
     fn is_running(&self) -> Result<bool> {
-        Ok(self.read()?.is_some())
+        match self {
+            Self::Pidfd(pidfd) => {
+                let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
+                Ok(poll(&mut ended, Some(&Timespec::default()))? == 0)
+            }
+            Self::Stat(stat) => Ok(Self::read(stat)?.is_some()),
+        }
     }
 
-    /// Its state and its start time. `None` where it has ended.
-    fn read(&self) -> Result<Option<(u8, u64)>> {
+    /// When a process started. `None` where it has ended.
+    fn read(stat: &File) -> Result<Option<u64>> {
         let mut text = [0; 1024];
-        let len = match self.stat.read_at(&mut text, 0) {
+        let len = match stat.read_at(&mut text, 0) {
             Ok(len) => len,
-            Err(e) if e.raw_os_error() == Some(ESRCH) => return Ok(None),
+            Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let now = process(&text[..len]).context("it is not the state of a process")?;
-        Ok((!matches!(now.0, b'Z' | b'X')).then_some(now))
+        let (state, began) = process(&text[..len]).context("it is not the state of a process")?;
+        Ok((!matches!(state, b'Z' | b'X')).then_some(began))
     }
 }
 
@@ -545,9 +579,6 @@ impl Process {
 pub(super) fn is_running(pid: u32, started: Option<u64>) -> Result<bool> {
     Ok(Process::open(pid, started)?.is_some())
 }
-
-/// "No such process", which has no kind of its own in `std`.
-const ESRCH: i32 = 3;
 
 /// The state and the start time (in ticks since boot) in a /proc/PID/stat. The name of the program,
 /// in parentheses, can be anything.
