@@ -8,7 +8,7 @@ use wasmtime::{Engine, Store};
 
 use bindings::eventout::stats::sandbox::{Error, Host};
 use bindings::eventout::stats::types::{self, Stats};
-use bindings::exports::eventout::stats::events::Error as EventError;
+use bindings::exports::eventout::stats::events::{Dialect, Error as EventError, Guest};
 
 mod bindings {
     wasmtime::component::bindgen!({ path: "../wit", world: "eventout" });
@@ -25,7 +25,7 @@ impl Notes {
     fn ask<T>(&mut self, question: &str, answer: T) -> Result<T, Error> {
         self.asked.push(question.to_owned());
         let name = question.split(' ').next().unwrap_or_default();
-        if self.failing == name {
+        if [name, question].contains(&self.failing) {
             return Err(match name {
                 "pids-count" => Error::ContainerNotFound,
                 name => Error::Unavailable(format!("no {name} today")),
@@ -80,6 +80,24 @@ impl Host for Notes {
 /// The CPU total that the component answers to `stats` of the container `web`, or the memory that it
 /// answers to `event`, and what it asks.
 fn call(stats: bool, containers: u64, failing: &'static str) -> (Result<u64, EventError>, String) {
+    answer(containers, failing, |events, store| match stats {
+        true => events
+            .call_stats(store, "web")
+            .expect("no trap")
+            .map(|event| event.data.cpu.usage.total.expect("it is listed")),
+        false => events
+            .call_event(store, "web")
+            .expect("no trap")
+            .map(|out| out.memory),
+    })
+}
+
+/// What the component answers to a call, and what it asks.
+fn answer<T>(
+    containers: u64,
+    failing: &'static str,
+    call: impl FnOnce(&Guest, &mut Store<Notes>) -> T,
+) -> (T, String) {
     let engine = Engine::default();
     let wasm = fs::read(tests::root().join("guest/eventout.wasm")).expect("it is there");
     let component = Component::from_binary(&engine, &wasm).expect("it is a component");
@@ -94,18 +112,7 @@ fn call(stats: bool, containers: u64, failing: &'static str) -> (Result<u64, Eve
     let mut store = Store::new(&engine, notes);
     let instance = bindings::Eventout::instantiate(&mut store, &component, &linker)
         .expect("it needs nothing else");
-    let events = instance.eventout_stats_events();
-    let answer = if stats {
-        events
-            .call_stats(&mut store, "web")
-            .expect("no trap")
-            .map(|event| event.data.cpu.usage.total.expect("it is listed"))
-    } else {
-        events
-            .call_event(&mut store, "web")
-            .expect("no trap")
-            .map(|out| out.memory)
-    };
+    let answer = call(instance.eventout_stats_events(), &mut store);
     (answer, store.into_data().asked.join(", "))
 }
 
@@ -191,4 +198,51 @@ fn an_empty_sandbox_is_an_error_and_nothing_more_is_asked() {
         panic!("{answer:?}");
     };
     assert_eq!(text, "no container was found");
+}
+
+/// The results of `sweep-json` of `web` and `db`: the figures of a line, or an error.
+fn sweep(failing: &'static str) -> ([Result<String, EventError>; 2], String) {
+    let ids = ["web", "db"].map(str::to_owned);
+    let (lines, asked) = answer(3, failing, |events, store| {
+        events
+            .call_sweep_json(store, &ids, Dialect::Runsc)
+            .expect("no trap")
+    });
+    (lines.try_into().expect("one for each"), asked)
+}
+
+#[test]
+fn a_sweep_asks_once_for_what_is_shared() {
+    let (lines, asked) = sweep("");
+    let shared = FACTS.strip_prefix("pids-count web, ").expect("it does");
+    assert_eq!(
+        asked,
+        format!(
+            "pids-count web, pids-count db, {shared}, cgroup-cpu-usage, \
+            container-stats web, container-stats db"
+        )
+    );
+    for (line, total) in lines.iter().zip([2, 8]) {
+        let line = line.as_ref().expect("no error");
+        assert!(line.contains(&format!(r#""total":{total}}}"#)), "{line}");
+    }
+}
+
+#[test]
+fn in_a_sweep_the_error_of_one_container_is_its_own() {
+    let (lines, _) = sweep("pids-count web");
+    let Err(EventError::ContainerNotFound(text)) = &lines[0] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(text, r#"container "web" not found"#);
+    assert!(lines[1].is_ok(), "{lines:?}");
+    let (lines, _) = sweep("container-stats db");
+    assert!(lines[0].is_ok() && lines[1].is_err(), "{lines:?}");
+
+    // Of what is shared, it is everyone's; and without anyone, nothing is asked.
+    let (lines, _) = sweep("memory-usage");
+    assert!(lines.iter().all(Result::is_err), "{lines:?}");
+    let (lines, asked) = sweep("pids-count");
+    assert!(lines.iter().all(Result::is_err), "{lines:?}");
+    assert_eq!(asked, "pids-count web, pids-count db");
 }

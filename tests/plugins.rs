@@ -9,8 +9,26 @@ use tests::{eventout, root, scratch};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+/// A list of as many errors as there are containers, at 32768, and at 64 where and how long it is.
+const SWEEP: &str = "(local $at i32) (local $left i32)
+    (local.set $at (i32.const 32768))
+    (local.set $left (local.get 1))
+    (block $done (loop $next
+        (br_if $done (i32.eqz (local.get $left)))
+        (i32.store8 (local.get $at) (i32.const 1))
+        (i32.store8 offset=4 (local.get $at) (i32.const 3))
+        (i32.store offset=8 (local.get $at) (i32.const 80))
+        (i32.store offset=12 (local.get $at) (i32.const 5))
+        (local.set $at (i32.add (local.get $at) (i32.const 16)))
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br $next)))
+    (i32.store (i32.const 64) (i32.const 32768))
+    (i32.store (i32.const 68) (local.get 1))
+    (i32.const 64)";
+
 /// The module of a component that exports our interface. Its function `stats-json` has `body`, which
-/// leaves the address of the result; `items` stand beside the functions. The other functions trap.
+/// leaves the address of the result; `items` stand beside the functions. `sweep-json` answers
+/// `unsupported("hello")` for each container. The other functions trap.
 fn module(body: &str, items: &str) -> String {
     let function = |name: &str, parameters: &str, body: &str| {
         format!(
@@ -39,11 +57,13 @@ fn module(body: &str, items: &str) -> String {
             {}
             {}
             {}
+            {}
             {items})"#,
         function("event", "i32 i32", "unreachable"),
         function("event-json", "i32 i32", "unreachable"),
         function("stats", "i32 i32", "unreachable"),
         function("stats-json", "i32 i32 i32", body),
+        function("sweep-json", "i32 i32 i32", SWEEP),
         function("oom-json", "i32 i32", "unreachable"),
     )
 }

@@ -7,21 +7,56 @@ use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::types::{EventOut, Stats, StatsEvent};
+use core::mem::take;
 
-/// What the host reports of one sandbox, seen from one of its containers.
+use crate::types::{EventOut, Stats};
+
+/// What the host reports of one sandbox, whichever of its containers it is about.
 #[derive(Debug, Default)]
-pub struct Observation {
-    /// The live tasks of the container.
-    pub pids: u64,
-    /// The memory of the whole sandbox, in bytes.
+pub struct Sandbox {
+    /// Its memory, in bytes.
     pub memory: u64,
-    /// The number of containers in the sandbox, root container included.
+    /// The number of its containers, root container included.
     pub containers: u64,
-    /// Whether the container is the root container among several. Nobody asks where it is alone.
-    pub is_root: bool,
-    /// The CPU time of each container that has a live thread group, in nanoseconds: a [`map`].
-    pub usage: Vec<(String, u64)>,
+    /// The root container among several. Nobody asks where there is one.
+    pub root: Option<String>,
+    /// The CPU time of each container that has a live thread group, in nanoseconds.
+    usage: Vec<(String, u64)>,
+    /// The sum of that, which wraps.
+    all: u64,
+}
+
+impl Sandbox {
+    /// `usage` is what the host lists, in any order.
+    pub fn new(
+        memory: u64,
+        containers: u64,
+        root: Option<String>,
+        usage: Vec<(String, u64)>,
+    ) -> Self {
+        let usage = map(usage);
+        let all = usage
+            .iter()
+            .fold(0u64, |all, (_, ns)| all.wrapping_add(*ns));
+        Self {
+            memory,
+            containers,
+            root,
+            usage,
+            all,
+        }
+    }
+
+    /// The CPU time of a container. 0 where it is not listed.
+    fn usage_of(&self, container: &str) -> u64 {
+        let found = self
+            .usage
+            .binary_search_by(|(id, _)| id.as_str().cmp(container));
+        found
+            .ok()
+            .and_then(|at| self.usage.get(at))
+            .map_or(0, |&(_, ns)| ns)
+    }
 }
 
 /// Makes of `listed` what a Go map is once it is encoded: ordered by the bytes of the keys, each key
@@ -34,29 +69,45 @@ pub fn map<V>(listed: Vec<(String, V)>) -> Vec<(String, V)> {
     let mut order = order(&keys);
     // The last of those with one key comes last among them.
     let mut next = order.clone().into_iter().skip(1);
-    order.retain(|&at| next.next().is_none_or(|next| keys[at] != keys[next]));
+    order.retain(|&at| {
+        next.next()
+            .is_none_or(|next| keys.get(at) != keys.get(next))
+    });
     let mut listed: Vec<_> = listed.into_iter().map(Some).collect();
-    let taken = order.into_iter().map(|at| listed[at].take());
+    let taken = order.into_iter().map(|at| listed.get_mut(at)?.take());
     taken.flatten().collect()
 }
 
 /// The places of `keys` in the order of their bytes, equal ones in the order in which they stand: a merge
-/// sort from the bottom up. It is a tenth of the code of the sort in `alloc`.
+/// sort from the bottom up. It is a tenth of the code of the sort in `alloc`, and mostly compares numbers.
 fn order(keys: &[&str]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..keys.len()).collect();
+    /// The first eight bytes of a key, as a number of the same order, and the key's place.
+    type Item = (u64, usize);
+    let first = |key: &str| {
+        let mut first = [0; 8];
+        for (to, from) in first.iter_mut().zip(key.bytes()) {
+            *to = from;
+        }
+        u64::from_be_bytes(first)
+    };
+    let in_order = |a: &Item, b: &Item| match a.0 == b.0 {
+        true => keys.get(a.1) <= keys.get(b.1),
+        false => a.0 < b.0,
+    };
+    let mut order: Vec<Item> = keys.iter().map(|key| first(key)).zip(0..).collect();
     let mut merged = Vec::with_capacity(keys.len());
     let mut width = 1;
     while width < keys.len() {
         for pair in order.chunks(2 * width) {
             let (mut left, mut right) = pair.split_at(width.min(pair.len()));
-            while let (Some((&a, lefts)), Some((&b, rights))) =
+            while let (Some((a, lefts)), Some((b, rights))) =
                 (left.split_first(), right.split_first())
             {
-                if keys[a] <= keys[b] {
-                    merged.push(a);
+                if in_order(a, b) {
+                    merged.push(*a);
                     left = lefts;
                 } else {
-                    merged.push(b);
+                    merged.push(*b);
                     right = rights;
                 }
             }
@@ -67,41 +118,37 @@ fn order(keys: &[&str]) -> Vec<usize> {
         merged.clear();
         width *= 2;
     }
-    order
+    order.into_iter().map(|(_, at)| at).collect()
 }
 
-/// `containerManager.Event`.
-pub fn event(container: &str, seen: Observation) -> EventOut {
+/// `containerManager.Event` of a container with so many live tasks.
+pub fn event(container: &str, pids: u64, sandbox: Sandbox) -> EventOut {
     EventOut {
         id: container.to_owned(),
-        pids: seen.pids,
-        memory: memory_share(&seen),
-        container_usage: seen.usage,
+        pids,
+        memory: memory_share(container, &sandbox),
+        container_usage: sandbox.usage,
     }
 }
 
-/// The event that `runsc events` prints: what the host measures for this container alone, `own`, and
-/// for the rest the event with the CPU total of `populateStats`.
+/// Makes of `data`, what the host measures for this container alone, the data of the event that `runsc
+/// events` prints: the rest is that of the event, with the CPU total of `populateStats`.
 ///
 /// `cgroup` is the CPU time of the sandbox by the account of the host's cgroup, in nanoseconds.
-pub fn stats(
+pub fn complete(
+    data: &mut Stats,
     container: &str,
-    seen: &Observation,
+    pids: u64,
+    sandbox: &Sandbox,
     cgroup: Option<u64>,
-    own: Option<Stats>,
-) -> StatsEvent {
-    let mut data = own.unwrap_or_default();
-    data.memory.raw = map(data.memory.raw);
-    data.hugetlb = map(data.hugetlb);
-    data.pids.current.get_or_insert(seen.pids);
+) {
+    data.memory.raw = map(take(&mut data.memory.raw));
+    data.hugetlb = map(take(&mut data.hugetlb));
+    data.pids.current.get_or_insert(pids);
     let memory = &mut data.memory.usage.usage;
-    memory.get_or_insert_with(|| memory_share(seen));
+    memory.get_or_insert_with(|| memory_share(container, sandbox));
     let total = &mut data.cpu.usage.total;
-    *total = total.or_else(|| cpu_total(container, &seen.usage, cgroup));
-    StatsEvent {
-        id: container.to_owned(),
-        data,
-    }
+    *total = total.or_else(|| cpu_total(container, sandbox, cgroup));
 }
 
 /// The container's share of the sandbox's memory, in bytes.
@@ -109,11 +156,11 @@ pub fn stats(
 /// A single container has it all, even if it is the root. Among several, the root container is small
 /// and idle and counts as zero; the others share evenly. The remainder of the division is dropped,
 /// as gVisor drops it.
-fn memory_share(seen: &Observation) -> u64 {
-    match seen.containers {
-        0 | 1 => seen.memory,
-        _ if seen.is_root => 0,
-        several => seen.memory / (several - 1),
+fn memory_share(container: &str, sandbox: &Sandbox) -> u64 {
+    match sandbox.containers {
+        0 | 1 => sandbox.memory,
+        _ if sandbox.root.as_deref() == Some(container) => 0,
+        several => sandbox.memory / (several - 1),
     }
 }
 
@@ -123,23 +170,19 @@ fn memory_share(seen: &Observation) -> u64 {
 /// Floats, since the product of two u64 overflows after seconds: gVisor does the same, so figures
 /// above 2^53 lose their low bits. In Go, what becomes of NaN or of 2^64 and more is up to the
 /// machine; here it is 0 and the largest u64.
-fn cpu_total(container: &str, usage: &[(String, u64)], cgroup: Option<u64>) -> Option<u64> {
-    let listed = usage.len() as u64;
+fn cpu_total(container: &str, sandbox: &Sandbox, cgroup: Option<u64>) -> Option<u64> {
+    let listed = sandbox.usage.len() as u64;
     if listed == 0 {
         return None;
     }
-    let mine = usage.iter().find(|(id, _)| id == container);
-    let mine = mine.map_or(0, |&(_, ns)| ns);
+    let mine = sandbox.usage_of(container);
     let cgroup = match cgroup {
         None | Some(0) => return Some(mine),
         Some(cgroup) => cgroup,
     };
-    let all = usage
-        .iter()
-        .fold(0u64, |all, (_, ns)| all.wrapping_add(*ns));
-    let (mine, all) = match all {
+    let (mine, all) = match sandbox.all {
         0 => (cgroup / listed, cgroup),
-        _ => (mine, all),
+        all => (mine, all),
     };
     Some((mine as f64 * (cgroup as f64 / all as f64)) as u64)
 }
@@ -155,12 +198,14 @@ mod tests {
     }
 
     fn share(containers: u64, is_root: bool, memory: u64) -> u64 {
-        memory_share(&Observation {
-            memory,
-            containers,
-            is_root,
-            ..Observation::default()
-        })
+        let root = if is_root { "mine" } else { "other" };
+        let root = (containers > 1).then(|| root.to_owned());
+        let sandbox = Sandbox::new(memory, containers, root, Vec::new());
+        memory_share("mine", &sandbox)
+    }
+
+    fn used(usage: Vec<(String, u64)>) -> Sandbox {
+        Sandbox::new(0, 1, None, usage)
     }
 
     #[test]
@@ -224,7 +269,7 @@ mod tests {
             if containers > 1 {
                 listed[1].1 = all.wrapping_sub(mine);
             }
-            cpu_total("mine", &map(listed), cgroup)
+            cpu_total("mine", &used(listed), cgroup)
         };
         assert_eq!(total(0, 0, Some(10), 3), Some(3));
         assert_eq!(total(1, 3, Some(10), 3), Some(3));
@@ -249,7 +294,7 @@ mod tests {
 
     #[test]
     fn without_a_figure_of_the_cgroup_cpu_is_the_sentrys() {
-        let seen = usage(&[("a", 1), ("b", 3)]);
+        let seen = used(usage(&[("a", 1), ("b", 3)]));
         assert_eq!(cpu_total("a", &seen, None), Some(1));
         // Go divides 0 by 0 where the sum is 0 too.
         assert_eq!(cpu_total("a", &seen, Some(0)), Some(1));
@@ -259,19 +304,17 @@ mod tests {
 
     #[test]
     fn nothing_is_divided_by_the_zero_containers_of_an_empty_list() {
-        assert_eq!(cpu_total("created", &[], Some(10)), None);
+        assert_eq!(cpu_total("created", &used(Vec::new()), Some(10)), None);
     }
 
     #[test]
     fn what_the_host_measured_takes_the_place_of_an_estimate() {
-        let seen = Observation {
-            pids: 2,
-            memory: 90,
-            containers: 4,
-            usage: usage(&[("a", 1), ("b", 3)]),
-            is_root: false,
+        let seen = Sandbox::new(90, 4, Some("pause".into()), usage(&[("a", 1), ("b", 3)]));
+        let complete = |mut data| {
+            complete(&mut data, "a", 2, &seen, Some(8));
+            data
         };
-        let estimated = stats("a", &seen, Some(8), None).data;
+        let estimated = complete(Stats::default());
         assert_eq!(estimated.pids.current, Some(2));
         assert_eq!(estimated.memory.usage.usage, Some(30));
         assert_eq!(estimated.cpu.usage.total, Some(2));
@@ -279,7 +322,7 @@ mod tests {
         let mut own = Stats::default();
         own.memory.usage.usage = Some(0);
         own.memory.usage.limit = Some(64);
-        let measured = stats("a", &seen, Some(8), Some(own)).data;
+        let measured = complete(own);
         assert_eq!(measured.memory.usage.usage, Some(0));
         assert_eq!(measured.memory.usage.limit, Some(64));
         assert_eq!(measured.cpu.usage.total, Some(2));
@@ -287,7 +330,7 @@ mod tests {
         let mut own = Stats::default();
         own.cpu.usage.total = Some(7);
         own.pids.current = Some(3);
-        let measured = stats("a", &seen, Some(8), Some(own)).data;
+        let measured = complete(own);
         assert_eq!(measured.cpu.usage.total, Some(7));
         assert_eq!(measured.pids.current, Some(3));
         assert_eq!(measured.memory.usage.usage, Some(30));

@@ -8,13 +8,15 @@ use alloc::string::String;
 use crate::Dialect;
 use crate::types::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, IntelRdt, Memory, MemoryEntry,
-    NetworkInterface, Pids, Psi, PsiData, Stats, StatsEvent,
+    NetworkInterface, Pids, Psi, PsiData, Stats,
 };
 
 /// gVisor's `boot.EventOut` as `json.Marshal` prints it.
 pub fn event_out(value: &EventOut) -> String {
-    // An event takes 300 bytes and more, a container's usage the ID and up to 20 digits.
-    let mut out = String::with_capacity(1024 + 48 * value.container_usage.len());
+    // An event takes 300 bytes and more, a container's usage the ID, up to 20 digits, and four signs.
+    let usage = value.container_usage.iter();
+    let usage: usize = usage.map(|(id, _)| id.len() + 24).sum();
+    let mut out = String::with_capacity(1024 + usage);
     let mut data = Stats::default();
     data.pids.current = Some(value.pids);
     data.memory.usage.usage = Some(value.memory);
@@ -26,9 +28,9 @@ pub fn event_out(value: &EventOut) -> String {
 }
 
 /// An event as `json.Marshal` prints it: gVisor's `boot.Event`, or runc's `types.Event`.
-pub fn stats_event(value: &StatsEvent, dialect: Dialect) -> String {
-    let mut out = String::with_capacity(2048 + 48 * value.data.memory.raw.len());
-    event(&mut out, &value.id, &value.data, dialect);
+pub fn stats_event(id: &str, data: &Stats, dialect: Dialect) -> String {
+    let mut out = String::with_capacity(2048 + 48 * data.memory.raw.len());
+    event(&mut out, id, data, dialect);
     out
 }
 
@@ -175,7 +177,7 @@ mod runc {
             let out = o.key("sched_relax_domain_level");
             let level = value.sched_relax_domain_level.unwrap_or(0);
             if level < 0 {
-                out.push('-');
+                put(out, '-');
             }
             number(out, level.unsigned_abs());
         });
@@ -225,7 +227,7 @@ mod runc {
         number(out, (hundredths / 100).into());
         let (tenths, rest) = (hundredths / 10 % 10, hundredths % 10);
         if (tenths, rest) != (0, 0) {
-            out.push('.');
+            put(out, '.');
             number(out, tenths.into());
         }
         if rest != 0 {
@@ -366,12 +368,18 @@ struct Object<'a> {
 
 /// An object with the members that `fill` writes.
 fn object(out: &mut String, fill: impl FnOnce(&mut Object<'_>)) {
-    out.push('{');
+    put(out, '{');
     fill(&mut Object {
         out: &mut *out,
         empty: true,
     });
-    out.push('}');
+    put(out, '}');
+}
+
+/// `String::push`, out of line: there are dozens of callers.
+#[inline(never)]
+fn put(out: &mut String, c: char) {
+    out.push(c);
 }
 
 impl Object<'_> {
@@ -421,11 +429,11 @@ impl Object<'_> {
         let out = self.key(key);
         let mut before = '[';
         for value in values {
-            out.push(before);
+            put(out, before);
             write(out, value);
             before = ',';
         }
-        out.push(']');
+        put(out, ']');
     }
 }
 
@@ -457,7 +465,8 @@ fn string(out: &mut String, text: &str) {
     // Where the text begins that is not written yet. All of it that is written as it is lies between
     // ASCII characters or at the bounds of U+2028 and U+2029, so it is never cut inside a character.
     let mut from = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
+    let mut at = plain(bytes, 0);
+    while let Some(&byte) = bytes.get(at) {
         let mut control = *b"\\u00xx";
         let (escape, len) = match byte {
             b'"' => ("\\\"", 1),
@@ -471,19 +480,44 @@ fn string(out: &mut String, text: &str) {
                 (str::from_utf8(&control).unwrap_or_default(), 1)
             }
             // The first of the three bytes of U+2028 and U+2029.
-            0xe2 => match bytes.get(at + 1..at + 3) {
+            _ => match bytes.get(at + 1..at + 3) {
                 Some([0x80, 0xa8]) => ("\\u2028", 3),
                 Some([0x80, 0xa9]) => ("\\u2029", 3),
-                _ => continue,
+                _ => {
+                    at = plain(bytes, at + 1);
+                    continue;
+                }
             },
-            _ => continue,
         };
         out.push_str(text.get(from..at).unwrap_or_default());
         out.push_str(escape);
         from = at + len;
+        at = plain(bytes, from);
     }
     out.push_str(text.get(from..).unwrap_or_default());
     out.push('"');
+}
+
+/// Where, from `at` on, the first byte is that may need an escape.
+fn plain(bytes: &[u8], mut at: usize) -> usize {
+    /// 1 for control characters, `"`, `&`, `<`, `>`, `\\`, and the first byte of U+2028 and U+2029.
+    const fn special(byte: u8) -> u8 {
+        (byte < 0x20) as u8
+            | (byte | 4 == b'&') as u8
+            | (byte | 2 == b'>') as u8
+            | (byte == b'\\') as u8
+            | (byte == 0xe2) as u8
+    }
+    // Sixteen at a time and without a branch in between, so that vector instructions do it.
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+        if u128::from_ne_bytes(chunk.map(special)) != 0 {
+            break;
+        }
+        at += 16;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    let first = rest.iter().position(|&byte| special(byte) != 0);
+    at + first.unwrap_or(rest.len())
 }
 
 /// gVisor's error for a container that is not there: `container %q not found`.
@@ -500,7 +534,7 @@ pub fn not_found(container: &str) -> String {
 /// A character is printable where it is in Rust's own table of printable characters. It has Go's
 /// categories (L, M, N, P, S, and the ASCII space) in a later version of Unicode.
 fn quote(out: &mut String, text: &str) {
-    out.push('"');
+    put(out, '"');
     for c in text.chars() {
         let short = match c {
             '"' => '"',
@@ -513,15 +547,15 @@ fn quote(out: &mut String, text: &str) {
             '\t' => 't',
             '\x0b' => 'v',
             c if is_printable(c) => {
-                out.push(c);
+                put(out, c);
                 continue;
             }
             ..'\u{80}' => 'x',
             ..'\u{10000}' => 'u',
             _ => 'U',
         };
-        out.push('\\');
-        out.push(short);
+        put(out, '\\');
+        put(out, short);
         let digits = match short {
             'x' => 2,
             'u' => 4,
@@ -529,10 +563,10 @@ fn quote(out: &mut String, text: &str) {
             _ => 0,
         };
         for digit in (0..digits).rev() {
-            out.push(hex((c as u32 >> (4 * digit)) as u8).into());
+            put(out, hex((c as u32 >> (4 * digit)) as u8).into());
         }
     }
-    out.push('"');
+    put(out, '"');
 }
 
 /// Whether `c` is a letter, mark, number, punctuation, symbol or ASCII space.
@@ -542,9 +576,9 @@ fn is_printable(c: char) -> bool {
     }
     // The table is private to `core`, but escaping lets it show. Some marks are escaped at the start
     // of a string only, hence the letter before `c`.
-    let mut text = [b'x'; 5];
-    let end = 1 + c.encode_utf8(&mut text[1..]).len();
-    str::from_utf8(&text[..end]).is_ok_and(|text| text.escape_debug().nth(1) == Some(c))
+    let mut text = String::from("x");
+    text.push(c);
+    text.escape_debug().nth(1) == Some(c)
 }
 
 /// The low four bits of `value` as a hexadecimal digit.

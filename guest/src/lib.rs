@@ -1,7 +1,7 @@
 //! The component that computes stats events. Its contract stands in `../wit`.
 //!
 //! This file alone knows that it is a component: it asks the host ([`observe`]) and answers it. What
-//! comes between is pure, so that it is tested natively.
+//! comes between is pure, so that it is tested, and raced against, natively.
 
 #![no_std]
 
@@ -12,8 +12,8 @@ extern crate std;
 
 #[cfg(any(test, target_family = "wasm"))]
 mod arena;
-mod event;
-mod json;
+pub mod event;
+pub mod json;
 
 // The macro's code is not ours to document.
 #[allow(missing_docs)]
@@ -28,18 +28,23 @@ mod bindings {
 
 use alloc::borrow::ToOwned as _;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use bindings::eventout::stats::types::{EventOut, StatsEvent};
-use bindings::eventout::stats::{sandbox, types};
-use bindings::exports::eventout::stats::events::{self, Dialect, Error};
+use bindings::eventout::stats::sandbox;
+use bindings::eventout::stats::types::{EventOut, Stats, StatsEvent};
+use bindings::exports::eventout::stats::events::{self, Error};
 
-use event::Observation;
+pub use bindings::eventout::stats::types;
+pub use bindings::exports::eventout::stats::events::Dialect;
+
+use event::Sandbox;
 
 struct Component;
 
 impl events::Guest for Component {
     fn event(container: String) -> Result<EventOut, Error> {
-        Ok(event::event(&container, observe(&container)?))
+        let pids = pids(&container)?;
+        Ok(event::event(&container, pids, observe(&container)?))
     }
 
     fn event_json(container: String) -> Result<String, Error> {
@@ -47,15 +52,39 @@ impl events::Guest for Component {
     }
 
     fn stats(container: String) -> Result<StatsEvent, Error> {
-        let seen = observe(&container)?;
-        // gVisor does without the figure where it can't be read.
-        let cgroup = sandbox::cgroup_cpu_usage().unwrap_or(None);
-        let own = sandbox::container_stats(&container).map_err(|e| blame(&container, e))?;
-        Ok(event::stats(&container, &seen, cgroup, own))
+        let pids = pids(&container)?;
+        let sandbox = observe(&container)?;
+        let data = stats(&container, pids, &sandbox, cgroup())?;
+        Ok(StatsEvent {
+            id: container,
+            data,
+        })
     }
 
     fn stats_json(container: String, dialect: Dialect) -> Result<String, Error> {
-        Self::stats(container).map(|event| json::stats_event(&event, dialect))
+        let pids = pids(&container)?;
+        let sandbox = observe(&container)?;
+        let data = stats(&container, pids, &sandbox, cgroup())?;
+        Ok(json::stats_event(&container, &data, dialect))
+    }
+
+    fn sweep_json(containers: Vec<String>, dialect: Dialect) -> Vec<Result<String, Error>> {
+        let pids: Vec<_> = containers.iter().map(|container| pids(container)).collect();
+        let there = pids.iter().position(|pids| pids.is_ok());
+        let shared = there
+            .and_then(|at| containers.get(at))
+            .map_or(Ok(Default::default()), |container| {
+                Ok((observe(container)?, cgroup()))
+            });
+        let lines = containers.iter().zip(pids).map(|(container, pids)| {
+            let (sandbox, cgroup) = shared.as_ref().map_err(Error::clone)?;
+            let data = stats(container, pids?, sandbox, *cgroup)?;
+            let mut line = json::stats_event(container, &data, dialect);
+            // All lines are held until the end, so none should hold more than it needs.
+            line.shrink_to_fit();
+            Ok(line)
+        });
+        lines.collect()
     }
 
     fn oom_json(container: String) -> String {
@@ -63,28 +92,45 @@ impl events::Guest for Component {
     }
 }
 
-/// Asks the host, in gVisor's order of evaluation: whether the container exists comes first, and no
-/// question follows an error.
-fn observe(container: &str) -> Result<Observation, Error> {
+/// The live tasks of a container: whether it exists comes first, and no question follows an error.
+fn pids(container: &str) -> Result<u64, Error> {
+    sandbox::pids_count(container).map_err(|e| blame(container, e))
+}
+
+/// Asks the host about a container's sandbox, in gVisor's order of evaluation.
+fn observe(container: &str) -> Result<Sandbox, Error> {
     let blame = |error| blame(container, error);
-    let pids = sandbox::pids_count(container).map_err(blame)?;
     // Best effort, as in gVisor: a figure that is a little old beats none.
     let _ = sandbox::update_memory_usage();
     let memory = sandbox::memory_usage().map_err(blame)?;
     let containers = sandbox::container_count().map_err(blame)?;
-    let is_root = match containers {
+    let root = match containers {
         0 => return Err(Error::NoContainer("no container was found".to_owned())),
-        1 => false,
-        _ => sandbox::root_container().map_err(blame)? == container,
+        1 => None,
+        _ => Some(sandbox::root_container().map_err(blame)?),
     };
-    let usage = event::map(sandbox::cpu_usage().map_err(blame)?);
-    Ok(Observation {
-        pids,
-        memory,
-        containers,
-        is_root,
-        usage,
-    })
+    let usage = sandbox::cpu_usage().map_err(blame)?;
+    Ok(Sandbox::new(memory, containers, root, usage))
+}
+
+/// The CPU time of the sandbox by the host's account. gVisor does without the figure where it can't be
+/// read.
+fn cgroup() -> Option<u64> {
+    sandbox::cgroup_cpu_usage().unwrap_or(None)
+}
+
+/// The data of a stats event.
+#[inline(never)]
+fn stats(
+    container: &str,
+    pids: u64,
+    sandbox: &Sandbox,
+    cgroup: Option<u64>,
+) -> Result<Stats, Error> {
+    let own = sandbox::container_stats(container).map_err(|e| blame(container, e))?;
+    let mut data = own.unwrap_or_default();
+    event::complete(&mut data, container, pids, sandbox, cgroup);
+    Ok(data)
 }
 
 /// A host's error in the caller's terms. `container` is whom the call is about.

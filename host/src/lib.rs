@@ -248,8 +248,9 @@ impl Events {
     /// Where the component traps, or exceeds its limits.
     pub fn oom_json(&mut self, container: &str) -> Result<String> {
         self.run(Arc::default(), |guest, store| {
-            one_line(guest.call_oom_json(store, container)?)
+            guest.call_oom_json(store, container)
         })
+        .and_then(|line| self.one_line(line))
         .with_context(|| format!("cannot tell of a kill in container {}", shorten(container)))
     }
 
@@ -274,12 +275,61 @@ impl Events {
         container: &str,
         call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<Answer<String>>,
     ) -> Result<String> {
-        self.call(what, container, |guest, store| {
-            Ok(match call(guest, store)? {
-                Ok(line) => Ok(one_line(line)?),
-                Err(e) => Err(e),
-            })
-        })
+        let line = self.call(what, container, call)?;
+        self.one_line(line)
+            .with_context(|| format!("cannot get {what} of container {}", shorten(container)))
+    }
+
+    /// Makes sure that what a component says is one line and no more.
+    fn one_line(&self, line: String) -> Result<String> {
+        if line.contains('\n') {
+            let name = &self.component.shared.name;
+            bail!("component {name} answered with more than one line");
+        }
+        Ok(line)
+    }
+
+    /// The lines of some containers of one reading.
+    fn sweep(
+        &mut self,
+        group: Option<(Arc<Snapshot>, Vec<String>)>,
+        dialect: Option<Dialect>,
+        lines: &mut Vec<Result<String>>,
+    ) {
+        let Some((snapshot, ids)) = group else { return };
+        let dialect = dialect.unwrap_or(snapshot.dialect);
+        let answers = self.run(snapshot, |guest, store| {
+            if let [id] = &ids[..] {
+                return Ok(vec![guest.call_stats_json(store, id, dialect)?]);
+            }
+            let answers = guest.call_sweep_json(store, &ids, dialect)?;
+            if answers.len() != ids.len() {
+                bail!(
+                    "it gave {} lines of {} containers",
+                    answers.len(),
+                    ids.len()
+                );
+            }
+            Ok(answers)
+        });
+        match answers {
+            Ok(answers) => lines.extend(answers.into_iter().zip(&ids).map(|(answer, id)| {
+                answer
+                    .map_err(explain)
+                    .and_then(|line| self.one_line(line))
+                    .map_err(|e| no_stats(e, id))
+            })),
+            // Of one error, each container has a copy.
+            Err(e) => {
+                let refused = e.is::<Refused>();
+                let text = format!("{e:#}");
+                let copy = |id| match refused {
+                    true => no_stats(Refused(text.clone()).into(), id),
+                    false => no_stats(Error::msg(text.clone()), id),
+                };
+                lines.extend(ids.iter().map(|id| Err(copy(id))));
+            }
+        }
     }
 
     /// Runs `call` on the instance of the last call, or on a new one. An instance that trapped is not
@@ -293,7 +343,7 @@ impl Events {
         let watch = shared.watchdog.watch();
         let answer = match self.instance.take() {
             Some((mut store, instance)) => {
-                store.data_mut().snapshot = snapshot;
+                store.data_mut().tell(snapshot);
                 Ok((store, instance))
             }
             None => shared.instantiate(snapshot),
@@ -319,12 +369,12 @@ impl Events {
     }
 }
 
-/// Makes sure that what a component says is one line and no more.
-fn one_line(line: String) -> Result<String> {
-    if line.contains('\n') {
-        bail!("it answered with more than one line");
-    }
-    Ok(line)
+/// Why there is no line of a container.
+fn no_stats(error: Error, container: &str) -> Error {
+    error.context(format!(
+        "cannot get stats of container {}",
+        shorten(container)
+    ))
 }
 
 /// What a component answers.
@@ -399,10 +449,45 @@ impl Now<'_> {
     }
 }
 
+impl Now<'_> {
+    /// [`Now::stats_json`] of several containers, in the same order. What containers of one sandbox share is
+    /// told once, so that the time grows as their number and not as its square.
+    pub fn stats_lines(
+        &mut self,
+        containers: &[String],
+        dialect: impl Into<Option<Dialect>>,
+    ) -> Vec<Result<String>> {
+        let dialect = dialect.into();
+        let events = &mut *self.0;
+        let mut lines = Vec::with_capacity(containers.len());
+        // Neighbours of one reading.
+        let mut group: Option<(Arc<Snapshot>, Vec<String>)> = None;
+        for id in containers {
+            let snapshot = check_length(id).and_then(|()| events.source.snapshot(id));
+            match (snapshot, &mut group) {
+                (Ok(next), Some((snapshot, ids))) if Arc::ptr_eq(&next, snapshot) => {
+                    ids.push(id.clone());
+                }
+                (Ok(next), _) => {
+                    let before = group.replace((next, vec![id.clone()]));
+                    events.sweep(before, dialect, &mut lines);
+                }
+                (Err(e), _) => {
+                    events.sweep(group.take(), dialect, &mut lines);
+                    lines.push(Err(no_stats(e, id)));
+                }
+            }
+        }
+        events.sweep(group, dialect, &mut lines);
+        lines
+    }
+}
+
 impl Shared {
     fn instantiate(&self, snapshot: Arc<Snapshot>) -> Result<(Store<State>, bindings::Eventout)> {
         let state = State {
             snapshot,
+            last: 0,
             memory: self.limits.memory,
             memory_left: self.limits.memory,
         };
@@ -434,6 +519,8 @@ fn explain(error: events::Error) -> Error {
 struct State {
     /// What it is told.
     snapshot: Arc<Snapshot>,
+    /// Where the container stands there that it asked for last.
+    last: usize,
     /// The memory that it may have, in bytes.
     memory: usize,
     /// What of it the instance has not got yet.
@@ -470,10 +557,21 @@ impl ResourceLimiter for State {
 }
 
 impl State {
-    fn container(&self, id: &str) -> Result<&Container, sandbox::Error> {
+    fn tell(&mut self, snapshot: Arc<Snapshot>) {
+        self.snapshot = snapshot;
+        self.last = 0;
+    }
+
+    /// The search begins where the last one ended, since a component asks for one after the other.
+    fn container(&mut self, id: &str) -> Result<&Container, sandbox::Error> {
         let containers = &self.snapshot.containers;
-        let container = containers.iter().find(|container| container.id == id);
-        container.ok_or(sandbox::Error::ContainerNotFound)
+        let (before, behind) = containers.split_at(self.last.min(containers.len()));
+        let mut places = (self.last..).zip(behind).chain((0..).zip(before));
+        let (at, container) = places
+            .find(|(_, container)| container.id == id)
+            .ok_or(sandbox::Error::ContainerNotFound)?;
+        self.last = at;
+        Ok(container)
     }
 }
 

@@ -215,14 +215,11 @@ impl Lines for Stream {
                 all.map(|listed| listed.id).collect()
             }
         };
-        let mut lines = Vec::with_capacity(ids.len());
-        for id in ids {
-            let line = match self.event_out {
-                true => now.event_json(&id),
-                false => now.stats_json(&id, self.dialect),
-            };
-            lines.push((id, line));
-        }
+        let lines = match self.event_out {
+            true => ids.iter().map(|id| now.event_json(id)).collect(),
+            false => now.stats_lines(&ids, self.dialect),
+        };
+        let mut lines: Vec<_> = ids.into_iter().zip(lines).collect();
         if self.oom {
             let alive = lines.iter().filter(|(_, line)| line.is_ok());
             let alive: HashSet<_> = alive.map(|(id, _)| id.clone()).collect();

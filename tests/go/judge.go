@@ -3,12 +3,15 @@
 //	go run judge.go stats|event-out|runc <SCENARIO >LINES
 //	go run judge.go check|check-runc <LINES
 //	go run judge.go not-found|oom <STRINGS >LINES
+//	go run judge.go race <SCENARIO
 //
 // It reads a scenario and prints a line for each container at each instant: what `runsc events` would
 // print (stats), the EventOut that the sentry hands out (event-out), or what `runc events` would print
 // (runc). Or it reads lines that somebody else printed, refuses what is not in gVisor's or runc's schema,
 // and prints how many there were (check, check-runc). Or it reads IDs as strings of JSON, and prints
-// gVisor's error for each (not-found), or runc's line for a container that ran out of memory (oom).
+// gVisor's error for each (not-found), or runc's line for a container that ran out of memory (oom). Or it
+// makes the EventOut of the last container of a scenario, map and JSON, again and again for a moment,
+// and prints how many nanoseconds the fastest of several rounds took for one (race).
 //
 // The types are those of gVisor's runsc/boot/events.go and of runc's types/events.go, field by field; the
 // rules are those of containerManager.Event in the former and of populateStats in
@@ -24,6 +27,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"time"
 )
 
 type EventOut struct {
@@ -292,6 +296,8 @@ func main() {
 	switch mode := os.Args[1]; mode {
 	case "stats", "event-out", "runc":
 		err = judge(mode, in, out)
+	case "race":
+		err = race(in, out)
 	case "check":
 		err = check[Event](in, out, func(e *Event) string { return e.Type })
 	case "check-runc":
@@ -358,6 +364,28 @@ func judge(mode string, in io.Reader, out io.Writer) error {
 			}
 		}
 	}
+}
+
+func race(in io.Reader, out io.Writer) error {
+	var instant Instant
+	if err := json.NewDecoder(in).Decode(&instant); err != nil {
+		return err
+	}
+	last := instant.Containers[len(instant.Containers)-1]
+	best := math.Inf(1)
+	for round := 0; round < 20; round++ {
+		begun := time.Now()
+		n := 0
+		for time.Since(begun) < 10*time.Millisecond {
+			if _, err := json.Marshal(event(&instant, last.ID, last.Pids)); err != nil {
+				return err
+			}
+			n++
+		}
+		best = math.Min(best, float64(time.Since(begun))/float64(n))
+	}
+	_, err := fmt.Fprintln(out, best)
+	return err
 }
 
 func check[E any](in io.Reader, out io.Writer, kind func(*E) string) error {

@@ -82,20 +82,6 @@ impl Place {
         };
         Ok(ids.into_iter().map(alone).collect())
     }
-
-    /// The container of that ID, if it is in here.
-    fn find(&self, id: &str) -> io::Result<Option<Known>> {
-        if self.kind == Kind::Gvisor {
-            return Ok(Known::all(&self.root)?
-                .into_iter()
-                .find(|known| known.id == id));
-        }
-        let there = self.state_file(id).metadata().map(|_| Known {
-            id: id.to_owned(),
-            sandbox: id.to_owned(),
-        });
-        there.map(Some)
-    }
 }
 
 /// The containers in the state folders of runtimes.
@@ -105,6 +91,8 @@ pub(super) struct Runtimes {
     root: Option<PathBuf>,
     /// The sandboxes of gVisor that were read at this instant.
     sandboxes: HashMap<PathBuf, Arc<Snapshot>>,
+    /// The containers of each of runsc's root folders at this instant, with their sandboxes.
+    known: HashMap<PathBuf, HashMap<String, String>>,
     /// The containers of runc and crun that were read at this instant or at the one before.
     running: HashMap<String, Running>,
     watch: Watch,
@@ -116,6 +104,7 @@ impl Runtimes {
             kinds: kinds.to_vec(),
             root,
             sandboxes: HashMap::new(),
+            known: HashMap::new(),
             running: HashMap::new(),
             watch: Watch::default(),
         }
@@ -137,13 +126,35 @@ impl Runtimes {
             .collect()
     }
 
+    /// The container of that ID, if that place knows it.
+    fn find_in(&mut self, place: &Place, id: &str) -> io::Result<Option<Known>> {
+        let sandbox = if place.kind == Kind::Gvisor {
+            let known = match self.known.get(&place.root) {
+                Some(known) => known,
+                None => {
+                    let all = Known::all(&place.root)?.into_iter();
+                    let all = all.map(|known| (known.id, known.sandbox)).collect();
+                    self.known.entry(place.root.clone()).or_insert(all)
+                }
+            };
+            known.get(id).cloned()
+        } else {
+            place.state_file(id).metadata()?;
+            Some(id.to_owned())
+        };
+        Ok(sandbox.map(|sandbox| Known {
+            id: id.to_owned(),
+            sandbox,
+        }))
+    }
+
     /// The only place that knows the container.
-    fn find(&self, id: &str) -> Result<(Place, Known)> {
+    fn find(&mut self, id: &str) -> Result<(Place, Known)> {
         let places = self.places();
         let mut found = Vec::new();
         let mut unreadable = None;
         for place in &places {
-            match place.find(id) {
+            match self.find_in(place, id) {
                 Ok(known) => found.extend(known.map(|known| (place.clone(), known))),
                 Err(e) if is_absent(&e) => {}
                 Err(e) => {
@@ -265,6 +276,7 @@ impl Source for Runtimes {
 
     fn advance(&mut self) -> Result<()> {
         self.sandboxes.clear();
+        self.known.clear();
         self.running
             .retain(|_, running| std::mem::take(&mut running.fresh));
         Ok(())

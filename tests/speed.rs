@@ -1,0 +1,334 @@
+//! How fast it is, as ratios: `cargo bench` prints the tables.
+//!
+//! What is compared runs in turns, in rounds of some milliseconds, and the fastest round of each counts: other
+//! work on the machine can only make a round slower. Results are checked before they are timed. There is no
+//! bench library, since those time one thing after the other, and a machine's mood changes in between.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eventout::{Component, Container, Dialect, Events, Limits, Listed, Result, Snapshot, Source};
+use guest::event::Sandbox;
+use guest::{event, json};
+use tests::{judge, missing, program, scratch};
+
+/// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
+fn sandbox(containers: u64) -> Snapshot {
+    let id = |n: u64| {
+        // Hexadecimal digits without a pattern.
+        let mut id = String::new();
+        let mut seed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        while id.len() < 64 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let _ = write!(id, "{seed:016x}");
+        }
+        id
+    };
+    // The source of gVisor lists them in this order.
+    let mut ids: Vec<_> = (0..containers).map(id).collect();
+    ids.sort();
+    let containers: Vec<_> = (0..)
+        .zip(ids)
+        .map(|(n, id)| Container {
+            id,
+            pids: n % 7 + 1,
+            cpu_ns: Some(n * 1_234_567_891),
+            ..Container::default()
+        })
+        .collect();
+    Snapshot {
+        root: containers[0].id.clone(),
+        memory_bytes: 12_345_678_901,
+        cgroup_cpu_ns: Some(98_765_432_101_234),
+        containers,
+        ..Snapshot::default()
+    }
+}
+
+/// One snapshot, always.
+struct Always(Arc<Snapshot>);
+
+impl Source for Always {
+    fn containers(&mut self) -> Result<Vec<Listed>> {
+        Ok(Vec::new())
+    }
+
+    fn snapshot(&mut self, _container: &str) -> Result<Arc<Snapshot>> {
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+fn events(snapshot: &Arc<Snapshot>) -> Events {
+    let limits = Limits {
+        time: Duration::from_secs(60),
+        memory: 1 << 30,
+    };
+    let component = Component::builtin(limits).expect("it was compiled for this machine");
+    Events::new(&component, Box::new(Always(Arc::clone(snapshot))))
+}
+
+/// What the component does between the question and the answer, natively: the facts are copied, as the
+/// functions of a host copy them.
+fn native(snapshot: &Snapshot, id: &str) -> guest::types::EventOut {
+    let containers = &snapshot.containers;
+    let mine = containers.iter().find(|container| container.id == id);
+    let usage = containers
+        .iter()
+        .filter_map(|container| Some((container.id.clone(), container.cpu_ns?)));
+    let pids = mine.expect("it is there").pids;
+    let count = containers.len() as u64;
+    let root = (count > 1).then(|| snapshot.root.clone());
+    let sandbox = Sandbox::new(snapshot.memory_bytes, count, root, usage.collect());
+    event::event(id, pids, sandbox)
+}
+
+/// The fastest round of each, in nanoseconds for one call. They run in turns.
+fn race(racers: &mut [(&str, &mut dyn FnMut())]) -> Vec<f64> {
+    const ROUNDS: usize = 40;
+    const ROUND: Duration = Duration::from_millis(10);
+    let mut best = vec![f64::INFINITY; racers.len()];
+    for _ in 0..ROUNDS {
+        for (best, (_, racer)) in best.iter_mut().zip(racers.iter_mut()) {
+            let begun = Instant::now();
+            let mut calls = 0;
+            while calls == 0 || begun.elapsed() < ROUND {
+                // The clock takes its time too.
+                for _ in 0..4 {
+                    racer();
+                }
+                calls += 4;
+            }
+            *best = best.min(begun.elapsed().as_nanos() as f64 / f64::from(calls));
+        }
+    }
+    best
+}
+
+/// What Go takes for the same event, in nanoseconds.
+fn go(judge: &Path, snapshot: &Snapshot) -> f64 {
+    let mut child = Command::new(judge)
+        .arg("race")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the judge runs");
+    let scenario = serde_json::to_vec(snapshot).expect("it has a form in JSON");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(&scenario).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().expect("it prints a number")
+}
+
+/// What Go prints of the last container.
+fn go_line(judge: &Path, snapshot: &Snapshot) -> String {
+    let folder = scratch("speed");
+    let file = folder.join("scenario.jsonl");
+    fs::write(&file, serde_json::to_vec(snapshot).expect("JSON")).expect("a file");
+    let mut command = Command::new(judge);
+    let output = command
+        .arg("event-out")
+        .stdin(File::open(&file).expect("it is there"))
+        .output()
+        .expect("the judge runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().last().expect("there are lines").to_owned()
+}
+
+fn calls() {
+    let judge = judge();
+    println!(
+        "| containers | event-json | native | ÷ native | Go | ÷ Go | event | native | ÷ native |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for n in [1, 100, 1000, 10_000] {
+        let snapshot = Arc::new(sandbox(n));
+        let id = snapshot.containers.last().expect("one or more").id.clone();
+        let (mut with_json, mut typed) = (events(&snapshot), events(&snapshot));
+
+        let line = with_json.now().and_then(|mut now| now.event_json(&id));
+        let line = line.expect("it never fails");
+        assert_eq!(line, json::event_out(&native(&snapshot, &id)));
+        let out = typed.now().and_then(|mut now| now.event(&id));
+        let (out, same) = (out.expect("it never fails"), native(&snapshot, &id));
+        assert_eq!(out.container_usage, same.container_usage);
+        assert_eq!((out.pids, out.memory), (same.pids, same.memory));
+        let go = judge.as_ref().map(|judge| {
+            assert_eq!(line, go_line(judge, &snapshot));
+            go(judge, &snapshot)
+        });
+
+        let mut component_json = || {
+            let line = with_json.now().and_then(|mut now| now.event_json(&id));
+            black_box(line.expect("it never fails"));
+        };
+        let mut native_json = || {
+            black_box(json::event_out(&native(black_box(&snapshot), &id)));
+        };
+        let mut component = || {
+            let out = typed.now().and_then(|mut now| now.event(&id));
+            black_box(out.expect("it never fails"));
+        };
+        let mut native_typed = || {
+            black_box(native(black_box(&snapshot), &id));
+        };
+        let best = race(&mut [
+            ("component, JSON", &mut component_json),
+            ("native, JSON", &mut native_json),
+            ("component", &mut component),
+            ("native", &mut native_typed),
+        ]);
+        let us = |ns: f64| format!("{:.2} µs", ns / 1000.0);
+        let (go, by_go) = match go {
+            Some(go) => (us(go), format!("{:.2}", best[0] / go)),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        println!(
+            "| {n} | {} | {} | {:.2} | {go} | {by_go} | {} | {} | {:.2} |",
+            us(best[0]),
+            us(best[1]),
+            best[0] / best[1],
+            us(best[2]),
+            us(best[3]),
+            best[2] / best[3],
+        );
+    }
+}
+
+/// One line of each container of a sandbox.
+fn sweep() {
+    println!("\n| containers | a line of each | for one |");
+    println!("|---|---|---|");
+    for n in [100, 1000, 10_000] {
+        let snapshot = Arc::new(sandbox(n));
+        let ids: Vec<_> = snapshot.containers.iter().map(|c| c.id.clone()).collect();
+        let mut events = events(&snapshot);
+        let mut now = events.now().expect("it never fails");
+        let lines = now.stats_lines(&ids, Dialect::Runsc);
+        for (id, line) in ids.iter().zip(&lines).step_by(97) {
+            let alone = now.stats_json(id, Dialect::Runsc).expect("it never fails");
+            assert_eq!(line.as_ref().expect("it never fails"), &alone);
+        }
+        let mut all = || {
+            black_box(now.stats_lines(&ids, Dialect::Runsc));
+        };
+        let best = race(&mut [("sweep", &mut all)])[0];
+        println!(
+            "| {n} | {:.2} ms | {:.2} µs |",
+            best / 1e6,
+            best / 1e3 / n as f64
+        );
+    }
+}
+
+/// The fastest of so many runs of each command, in turns, in milliseconds. Each must print something.
+fn processes(commands: &mut [Command]) -> Vec<f64> {
+    const RUNS: usize = 60;
+    let mut best = vec![f64::INFINITY; commands.len()];
+    for _ in 0..RUNS {
+        for (best, command) in best.iter_mut().zip(commands.iter_mut()) {
+            let begun = Instant::now();
+            let output = command.output().expect("it runs");
+            *best = best.min(begun.elapsed().as_secs_f64() * 1e3);
+            assert!(
+                output.status.success() && !output.stdout.is_empty(),
+                "{command:?}"
+            );
+        }
+    }
+    best
+}
+
+/// A container of runc, which goes when this does.
+struct Started {
+    state: PathBuf,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let mut runc = Command::new("runc");
+        let _ = runc
+            .arg("--root")
+            .arg(&self.state)
+            .args(["delete", "--force", "speed"])
+            .output();
+    }
+}
+
+/// Whole processes.
+fn starts() {
+    println!("\n| command | fastest run | ÷ |");
+    println!("|---|---|---|");
+    let folder = scratch("speed-starts");
+    let file = folder.join("one.jsonl");
+    fs::write(&file, serde_json::to_vec(&sandbox(1)).expect("JSON")).expect("a file");
+    let id = sandbox(1).root;
+    let mut ours = program();
+    let spec = format!("scenario:{}", file.display());
+    ours.args(["--source", &spec, "events", "--stats", &id]);
+    let mut cat = Command::new("cat");
+    cat.arg(&file);
+    let best = processes(&mut [ours, cat]);
+    println!("| `cat` of a scenario | {:.2} ms | 1 |", best[1]);
+    println!(
+        "| `eventout events --stats` of it | {:.2} ms | {:.2} |",
+        best[0],
+        best[0] / best[1]
+    );
+
+    let missing = missing(&["runc", "busybox"]);
+    if !missing.is_empty() {
+        println!("| runc | not run: {missing} | |");
+        return;
+    }
+    let bundle = folder.join("bundle");
+    fs::create_dir(&bundle).expect("a folder");
+    tests::bundle(Path::new("runc"), &bundle, "sleep 1000", |spec| {
+        spec["linux"]["cgroupsPath"] = "/eventout-speed".into();
+    });
+    let container = Started {
+        state: folder.join("state"),
+    };
+    let log = || File::create(folder.join("log")).expect("a file");
+    let status = Command::new("runc")
+        .arg("--root")
+        .arg(&container.state)
+        .args(["run", "--detach", "--bundle"])
+        .arg(&bundle)
+        .arg("speed")
+        .stdin(Stdio::null())
+        .stdout(log())
+        .stderr(log())
+        .status();
+    assert!(status.expect("runc runs").success());
+    let mut theirs = Command::new("runc");
+    theirs
+        .arg("--root")
+        .arg(&container.state)
+        .args(["events", "--stats", "speed"]);
+    let mut ours = program();
+    let spec = format!("runc:{}", container.state.display());
+    ours.args(["--source", &spec, "events", "--stats", "speed"]);
+    let best = processes(&mut [ours, theirs]);
+    println!("| `runc events --stats` | {:.2} ms | 1 |", best[1]);
+    println!(
+        "| `eventout events --stats` of that container | {:.2} ms | {:.2} |",
+        best[0],
+        best[0] / best[1]
+    );
+}
+
+fn main() {
+    calls();
+    sweep();
+    starts();
+}
