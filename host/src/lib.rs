@@ -321,13 +321,8 @@ impl Events {
             })),
             // Of one error, each container has a copy.
             Err(e) => {
-                let refused = e.is::<Refused>();
-                let text = format!("{e:#}");
-                let copy = |id| match refused {
-                    true => no_stats(Refused(text.clone()).into(), id),
-                    false => no_stats(Error::msg(text.clone()), id),
-                };
-                lines.extend(ids.iter().map(|id| Err(copy(id))));
+                let copy = |id: &String| Err(no_stats(Error::msg(format!("{e:#}")), id));
+                lines.extend(ids.iter().map(copy));
             }
         }
     }

@@ -639,7 +639,8 @@ struct Folder {
     limits: HashMap<&'static str, (Instant, Option<u64>)>,
     /// The cpuset, and when it was read.
     cpuset: Option<(Instant, Cpuset)>,
-    hugetlb: Option<Arc<[HugetlbFiles]>>,
+    /// The files of the hugetlb controller, and when they were looked for.
+    hugetlb: Option<(Instant, Arc<[HugetlbFiles]>)>,
 }
 
 /// What kind of filesystem a folder is in.
@@ -764,9 +765,12 @@ impl Folder {
         }
     }
 
-    /// The files of the hugetlb controller. Sizes of huge pages don't come and go, so they are looked up once.
+    /// The files of the hugetlb controller. Sizes of huge pages don't come and go. The controller may come: where
+    /// there were none, they are looked for again after a second.
     fn hugetlb(&mut self) -> Result<Arc<[HugetlbFiles]>> {
-        if let Some(files) = &self.hugetlb {
+        if let Some((read, files)) = &self.hugetlb
+            && (!files.is_empty() || self.is_fresh(*read))
+        {
             return Ok(Arc::clone(files));
         }
         let mut names = Vec::new();
@@ -774,7 +778,7 @@ impl Folder {
             names.extend(entry?.file_name().into_string());
         }
         let files: Arc<[HugetlbFiles]> = HugetlbFiles::find(&names).into();
-        self.hugetlb = Some(Arc::clone(&files));
+        self.hugetlb = Some((Instant::now(), Arc::clone(&files)));
         Ok(files)
     }
 }
@@ -1073,12 +1077,15 @@ fn entry(line: &str) -> Result<(&str, u64)> {
     Ok((name, number(figure)?))
 }
 
-/// Lines of a name, a space and a number.
+/// Lines of a name, a space and a number, by their names: the component need not sort them then.
 fn table(text: &str) -> Result<Vec<(String, u64)>> {
-    lines(text, |line| {
-        entry(line).map(|(name, figure)| (name.to_owned(), figure))
-    })
-    .collect()
+    let rows: Result<Vec<_>> = lines(text, entry).collect();
+    let mut rows = rows?;
+    rows.sort_by_key(|(name, _)| *name);
+    let rows = rows.into_iter();
+    Ok(rows
+        .map(|(name, figure)| (name.to_owned(), figure))
+        .collect())
 }
 
 /// The figure of that name in a table.
@@ -1438,8 +1445,8 @@ a line of some other form
             entries,
             [
                 entry("cache", 1),
-                entry("new_in_linux_9", 2),
-                entry("negative", 0)
+                entry("negative", 0),
+                entry("new_in_linux_9", 2)
             ]
         );
         assert_eq!(table("").expect("it is empty"), []);

@@ -279,6 +279,12 @@ impl Source for Runtimes {
         self.known.clear();
         self.running
             .retain(|_, running| std::mem::take(&mut running.fresh));
+        // One question for all.
+        let processes: Vec<_> = self.running.values().map(|r| &r.process).collect();
+        let alive = Process::are_running(&processes);
+        for (running, alive) in self.running.values_mut().zip(alive) {
+            running.alive = alive;
+        }
         Ok(())
     }
 
@@ -337,6 +343,8 @@ impl Source for Runtimes {
 /// A container whose first process runs. What its runtime says of it holds as long as that does.
 struct Running {
     process: Process,
+    /// Whether that runs at this instant, if it is known already.
+    alive: Option<bool>,
     group: Group,
     /// Its network namespace's interfaces, where that is not the machine's.
     network: Option<File>,
@@ -348,7 +356,11 @@ struct Running {
 
 impl Running {
     fn snapshot(&mut self, id: &str) -> Result<Snapshot> {
-        if !self.process.is_running()? {
+        let alive = match self.alive.take() {
+            Some(alive) => alive,
+            None => self.process.is_running()?,
+        };
+        if !alive {
             return Err(NotFound("it is not running".to_owned()).into());
         }
         self.fresh = true;
@@ -438,6 +450,7 @@ impl State {
         }
         Ok(Running {
             process,
+            alive: None,
             group: paths.open()?,
             network: interfaces_of(self.pid),
             without_interfaces: None,
@@ -572,6 +585,21 @@ impl Process {
             }
             Self::Stat(stat) => Ok(Self::read(stat)?.is_some()),
         }
+    }
+
+    /// The same of many, as far as one system call can tell.
+    fn are_running(processes: &[&Self]) -> Vec<Option<bool>> {
+        let pidfds = processes.iter().filter_map(|process| match process {
+            Self::Pidfd(pidfd) => Some(PollFd::new(pidfd, PollFlags::IN)),
+            Self::Stat(_) => None,
+        });
+        let mut pidfds: Vec<_> = pidfds.collect();
+        if pidfds.len() < processes.len() || poll(&mut pidfds, Some(&Timespec::default())).is_err()
+        {
+            return vec![None; processes.len()];
+        }
+        let alive = pidfds.iter().map(|pidfd| pidfd.revents().is_empty());
+        alive.map(Some).collect()
     }
 
     /// When a process started. `None` where it has ended.
