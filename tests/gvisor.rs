@@ -467,7 +467,8 @@ fn a_single_container_is_as_runsc_says_and_a_client_takes_us_for_runsc() {
     // The shell, and what it sleeps in.
     wait_until("the load is up", 60, || sandbox.judged(&id).pids == 2);
     let (before, ours, after) = (sandbox.judged(&id), sandbox.ours(&id), sandbox.judged(&id));
-    assert_eq!(ours.pids, before.pids);
+    // The sentry may still count a task that has just made way for another.
+    between(before.pids, ours.pids, after.pids);
     between(before.memory, ours.memory, after.memory);
     about_between(before.cpu, ours.cpu, after.cpu);
 

@@ -265,7 +265,7 @@ impl Events {
             .and_then(|()| self.source.snapshot(container))
             .and_then(|snapshot| self.run(snapshot, call))
             .and_then(|answer| answer.map_err(explain))
-            .with_context(|| format!("cannot get {what} of container {}", shorten(container)))
+            .with_context(|| cannot_get(what, container))
     }
 
     /// The same for calls that answer with a line.
@@ -277,7 +277,7 @@ impl Events {
     ) -> Result<String> {
         let line = self.call(what, container, call)?;
         self.one_line(line)
-            .with_context(|| format!("cannot get {what} of container {}", shorten(container)))
+            .with_context(|| cannot_get(what, container))
     }
 
     /// Makes sure that what a component says is one line and no more.
@@ -317,12 +317,13 @@ impl Events {
                 answer
                     .map_err(explain)
                     .and_then(|line| self.one_line(line))
-                    .map_err(|e| no_stats(e, id))
+                    .with_context(|| cannot_get("stats", id))
             })),
             // Of one error, each container has a copy.
             Err(e) => {
-                let copy = |id: &String| Err(no_stats(Error::msg(format!("{e:#}")), id));
-                lines.extend(ids.iter().map(copy));
+                let text = format!("{e:#}");
+                let copy = |id| Error::msg(text.clone()).context(cannot_get("stats", id));
+                lines.extend(ids.iter().map(|id| Err(copy(id))));
             }
         }
     }
@@ -364,12 +365,9 @@ impl Events {
     }
 }
 
-/// Why there is no line of a container.
-fn no_stats(error: Error, container: &str) -> Error {
-    error.context(format!(
-        "cannot get stats of container {}",
-        shorten(container)
-    ))
+/// What was attempted, as errors say it.
+fn cannot_get(what: &str, container: &str) -> String {
+    format!("cannot get {what} of container {}", shorten(container))
 }
 
 /// What a component answers.
@@ -442,9 +440,7 @@ impl Now<'_> {
             guest.call_stats_json(store, container, dialect)
         })
     }
-}
 
-impl Now<'_> {
     /// [`Now::stats_json`] of several containers, in the same order. What containers of one sandbox share is
     /// told once, so that the time grows as their number and not as its square.
     pub fn stats_lines(
@@ -469,7 +465,7 @@ impl Now<'_> {
                 }
                 (Err(e), _) => {
                     events.sweep(group.take(), dialect, &mut lines);
-                    lines.push(Err(no_stats(e, id)));
+                    lines.push(Err(e.context(cannot_get("stats", id))));
                 }
             }
         }

@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit};
 use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
-use super::oom::Watch;
+use super::oom::Kept;
 use super::stats::{Account, Column, join};
 use super::{Container, Listed, NotFound, Snapshot, Source, check_folder_name, read_text};
 use crate::types::{
@@ -33,15 +33,7 @@ pub(super) struct Cgroups {
     /// What `--source` calls it.
     name: String,
     parent: Paths,
-    /// The groups that were read at this instant or at the one before.
-    open: HashMap<String, Open>,
-    watch: Watch,
-}
-
-struct Open {
-    group: Group,
-    /// Whether it was read at this instant.
-    fresh: bool,
+    groups: Kept<Group>,
 }
 
 impl Cgroups {
@@ -62,8 +54,7 @@ impl Cgroups {
         Ok(Self {
             name,
             parent,
-            open: HashMap::new(),
-            watch: Watch::default(),
+            groups: Kept::default(),
         })
     }
 
@@ -81,22 +72,14 @@ impl Cgroups {
         Paths::laid_out_in(&root)
     }
 
-    fn group(&mut self, container: &str) -> Result<&mut Group> {
-        if !self.open.contains_key(container) {
-            check_folder_name(container)?;
-            let paths = self.parent.child(container);
-            if paths.0.is_empty() {
-                let name = &self.name;
-                return Err(NotFound(format!("{name} has no such child group")).into());
-            }
-            let group = paths.open()?;
-            let fresh = true;
-            self.open
-                .insert(container.to_owned(), Open { group, fresh });
+    fn open_group(&self, container: &str) -> Result<Group> {
+        check_folder_name(container)?;
+        let paths = self.parent.child(container);
+        if paths.is_empty() {
+            let name = &self.name;
+            return Err(NotFound(format!("{name} has no such child group")).into());
         }
-        let open = self.open.get_mut(container).context("it was just opened")?;
-        open.fresh = true;
-        Ok(&mut open.group)
+        paths.open()
     }
 }
 
@@ -115,34 +98,30 @@ impl Source for Cgroups {
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.open.retain(|_, open| std::mem::take(&mut open.fresh));
+        self.groups.advance();
         Ok(())
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        let snapshot = self.group(container)?.snapshot(container, Vec::new());
-        if snapshot.is_err() {
-            // Whatever it was, the next reading begins afresh.
-            self.open.remove(container);
-            self.watch.end(container);
+        if !self.groups.contains(container) {
+            let group = self.open_group(container)?;
+            self.groups.insert(container, group);
         }
-        snapshot.map(Arc::new)
+        self.groups
+            .read(container, |group| group.snapshot(container, Vec::new()))
+            .map(Arc::new)
     }
 
     fn watch_oom(&mut self, container: &str) -> Result<()> {
-        let Self { open, watch, .. } = self;
-        match open.get(container) {
-            Some(open) => watch.begin(container, &open.group),
-            None => Ok(()),
-        }
+        self.groups.watch(container)
     }
 
     fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.fd()
+        self.groups.fd()
     }
 
     fn oom_kills(&mut self) -> Vec<String> {
-        self.watch.kills()
+        self.groups.kills()
     }
 }
 
@@ -387,18 +366,16 @@ pub(super) struct Group {
     folders: BTreeMap<&'static str, Folder>,
 }
 
+impl AsRef<Group> for Group {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Group {
     /// The folder of that controller in v1, or the v2 one.
     fn folder(&mut self, controller: &str) -> Option<&mut Folder> {
         self.folders.get_mut(controller)
-    }
-
-    /// The v2 folder, where v1 has none of these controllers: hierarchies beside each other don't share any.
-    fn v2_instead_of(&mut self, controllers: &[&str]) -> Option<&mut Folder> {
-        let none = controllers
-            .iter()
-            .all(|controller| !self.folders.contains_key(controller));
-        self.folders.get_mut(UNIFIED).filter(|_| none)
     }
 
     /// The folder that accounts for memory, and whether it is one of v1.
@@ -475,7 +452,7 @@ impl Group {
             };
             let all = folder.get("cpuacct.usage_all", usage_all)?;
             (usage.percpu_user, usage.percpu_kernel) = all.unwrap_or_default();
-        } else if let Some(folder) = self.v2_instead_of(&[]) {
+        } else if let Some(folder) = self.folder(UNIFIED) {
             let stat = folder.get("cpu.stat", cpu_stat)?;
             (cpu.usage, cpu.throttling) = stat.unwrap_or_default();
         }
@@ -483,7 +460,10 @@ impl Group {
             let stat = folder.get("cpu.stat", cpu_stat)?;
             (_, cpu.throttling) = stat.unwrap_or_default();
         }
-        if let Some(folder) = self.v2_instead_of(&["cpu", "cpuacct"]) {
+        let v1 = ["cpu", "cpuacct"].map(|controller| self.folders.contains_key(controller));
+        if v1 == [false, false]
+            && let Some(folder) = self.folder(UNIFIED)
+        {
             cpu.psi = folder.pressure("cpu.pressure")?;
         }
         Ok(cpu)
@@ -507,7 +487,7 @@ impl Group {
         if let Some(folder) = self.folder("memory") {
             return memory_v1(folder);
         }
-        match self.v2_instead_of(&[]) {
+        match self.folder(UNIFIED) {
             Some(folder) => memory_v2(folder),
             None => Ok(Memory::default()),
         }
@@ -545,7 +525,7 @@ impl Group {
             let entries = blkio_v1(folder)?;
             return Ok(Blkio { entries, psi: None });
         }
-        match self.v2_instead_of(&[]) {
+        match self.folder(UNIFIED) {
             Some(folder) => Ok(Blkio {
                 entries: folder.get("io.stat", io_stat)?.unwrap_or_default(),
                 psi: folder.pressure("io.pressure")?,
@@ -688,41 +668,19 @@ impl Folder {
     ///
     /// Opening a control file takes ten times as long as reading it, so they stay open, as long as no more
     /// than half of the file descriptors that this process may have are in use.
-    fn get<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<Option<T>> {
-        let mut parse = Some(parse);
-        let mut parsed =
-            |file: &OwnedFd| with_text(file, |text| parse.take().map(|parse| parse(text)));
-        let result = match self.files.get(name) {
+    fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+        let kept = match self.files.get(name) {
             Some(None) => return Ok(None),
-            Some(Some(file)) => match parsed(file) {
-                // The controller was taken away from the group, and may have been given back.
-                Err(Errno::NODEV) => {
-                    self.files.remove(name);
-                    None
-                }
-                result => Some(result),
-            },
+            Some(Some(file)) => Some(with_text(file, &parse)),
             None => None,
         };
-        let result = match result {
+        let result = match kept {
+            // The first time, or the controller was taken away from the group, and may have been given back.
+            None | Some(Err(Errno::NODEV)) => self.get_anew(name, &parse),
             Some(result) => result,
-            None => match self.open_file(name) {
-                Ok(file) => {
-                    let result = parsed(&file);
-                    if self.kind != Kind::Other && file.as_raw_fd() < descriptors_to_keep() {
-                        self.files.insert(name.to_owned(), Some(file));
-                    }
-                    result
-                }
-                Err(Errno::NOENT) if self.kind == Kind::V1 && !self.is_gone() => {
-                    self.files.insert(name.to_owned(), None);
-                    Err(Errno::NOENT)
-                }
-                Err(e) => Err(e),
-            },
         };
         match result {
-            Ok(parsed) => parsed.transpose(),
+            Ok(parsed) => parsed.map(Some),
             Err(Errno::NOENT | Errno::NODEV) => Ok(None),
             Err(Errno::SPIPE | Errno::ISDIR) => Err(format_err!("it is not a regular file")),
             Err(Errno::FBIG) => Err(format_err!("it is larger than {LARGEST} bytes")),
@@ -730,6 +688,28 @@ impl Folder {
             Err(e) => Err(e.into()),
         }
         .with_context(|| self.path.join(name).display().to_string())
+    }
+
+    /// The same of a file that is not open, which is kept open where that will do.
+    fn get_anew<T>(&mut self, name: &str, parse: impl Fn(&str) -> T) -> Result<T, Errno> {
+        self.files.remove(name);
+        // In a folder of the user's making it could be a pipe that nobody writes to.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(file) => {
+                let result = with_text(&file, parse);
+                if self.kind != Kind::Other && file.as_raw_fd() < descriptors_to_keep() {
+                    self.files.insert(name.to_owned(), Some(file));
+                }
+                result
+            }
+            Err(e) => {
+                if e == Errno::NOENT && self.kind == Kind::V1 && !self.is_gone() {
+                    self.files.insert(name.to_owned(), None);
+                }
+                Err(e)
+            }
+        }
     }
 
     /// The same for a limit, which is read again after a second: limits and the cpuset are settings, seldom
@@ -749,12 +729,6 @@ impl Folder {
     fn is_fresh(&self, read: Instant) -> bool {
         const AGE: Duration = Duration::from_secs(1);
         self.kind != Kind::Other && read.elapsed() < AGE
-    }
-
-    fn open_file(&self, name: &str) -> Result<OwnedFd, Errno> {
-        // In a folder of the user's making it could be a pipe that nobody writes to.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        openat(&self.dir, name, flags, Mode::empty())
     }
 
     /// Pressure. `None` where the kernel doesn't measure it, or not for this group.
@@ -836,6 +810,7 @@ fn cpuset_v1(folder: &mut Folder) -> Result<Cpuset> {
 }
 
 fn memory_v1(folder: &mut Folder) -> Result<Memory> {
+    let raw = folder.get("memory.stat", table)?.unwrap_or_default();
     // The one that must be there is read last: see `Group::snapshot`.
     let mut entry = |[usage, max, failcnt, limit]: [&'static str; 4]| -> Result<MemoryEntry> {
         let Some(usage) = folder.get(usage, number)? else {
@@ -872,7 +847,6 @@ fn memory_v1(folder: &mut Folder) -> Result<Memory> {
         "memory.failcnt",
         "memory.limit_in_bytes",
     ])?;
-    let raw = folder.get("memory.stat", table)?.unwrap_or_default();
     Ok(Memory {
         cache: figure(&raw, "cache"),
         usage,

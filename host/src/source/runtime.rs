@@ -19,7 +19,7 @@ use wasmtime::{bail, format_err};
 
 use super::cgroup::{Group, Mounts, Paths};
 use super::gvisor::{self, Known};
-use super::oom::Watch;
+use super::oom::Kept;
 use super::{Listed, NotFound, Refused, Snapshot, Source, check_folder_name, read_text};
 use crate::types::NetworkInterface;
 use crate::{Error, Result, shorten};
@@ -93,9 +93,8 @@ pub(super) struct Runtimes {
     sandboxes: HashMap<PathBuf, Arc<Snapshot>>,
     /// The containers of each of runsc's root folders at this instant, with their sandboxes.
     known: HashMap<PathBuf, HashMap<String, String>>,
-    /// The containers of runc and crun that were read at this instant or at the one before.
-    running: HashMap<String, Running>,
-    watch: Watch,
+    /// The containers of runc and crun.
+    running: Kept<Running>,
 }
 
 impl Runtimes {
@@ -105,8 +104,7 @@ impl Runtimes {
             root,
             sandboxes: HashMap::new(),
             known: HashMap::new(),
-            running: HashMap::new(),
-            watch: Watch::default(),
+            running: Kept::default(),
         }
     }
 
@@ -229,7 +227,7 @@ impl Source for Runtimes {
     fn containers(&mut self) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
         for place in self.places() {
-            let is_running = |id: &str| self.running.contains_key(id);
+            let is_running = |id: &str| self.running.contains(id);
             let containers = match place.containers(is_running) {
                 Err(e) if self.root.is_none() && is_absent(&e) => continue,
                 containers => {
@@ -277,26 +275,21 @@ impl Source for Runtimes {
     fn advance(&mut self) -> Result<()> {
         self.sandboxes.clear();
         self.known.clear();
-        self.running
-            .retain(|_, running| std::mem::take(&mut running.fresh));
+        self.running.advance();
         // One question for all.
-        let processes: Vec<_> = self.running.values().map(|r| &r.process).collect();
+        let mut running: Vec<_> = self.running.iter_mut().collect();
+        let processes: Vec<_> = running.iter().map(|running| &running.process).collect();
         let alive = Process::are_running(&processes);
-        for (running, alive) in self.running.values_mut().zip(alive) {
+        for (running, alive) in running.iter_mut().zip(alive) {
             running.alive = alive;
         }
         Ok(())
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        if let Some(running) = self.running.get_mut(container) {
-            let snapshot = running.snapshot(container);
-            if snapshot.is_err() {
-                // Whatever it was, the next reading begins afresh.
-                self.running.remove(container);
-                self.watch.end(container);
-            }
-            return snapshot.map(Arc::new);
+        if self.running.contains(container) {
+            let snapshot = |running: &mut Running| running.snapshot(container);
+            return self.running.read(container, snapshot).map(Arc::new);
         }
         check_folder_name(container)?;
         let (place, known) = self.find(container)?;
@@ -320,23 +313,20 @@ impl Source for Runtimes {
             .with_context(|| path.display().to_string())?;
         let mut running = state.open()?;
         let snapshot = running.snapshot(container)?;
-        self.running.insert(container.to_owned(), running);
+        self.running.insert(container, running);
         Ok(Arc::new(snapshot))
     }
 
     fn watch_oom(&mut self, container: &str) -> Result<()> {
-        match self.running.get(container) {
-            Some(running) => self.watch.begin(container, &running.group),
-            None => Ok(()),
-        }
+        self.running.watch(container)
     }
 
     fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.fd()
+        self.running.fd()
     }
 
     fn oom_kills(&mut self) -> Vec<String> {
-        self.watch.kills()
+        self.running.kills()
     }
 }
 
@@ -350,8 +340,12 @@ struct Running {
     network: Option<File>,
     /// When there were none, if it was so the last time.
     without_interfaces: Option<Instant>,
-    /// Whether it was read at this instant.
-    fresh: bool,
+}
+
+impl AsRef<Group> for Running {
+    fn as_ref(&self) -> &Group {
+        &self.group
+    }
 }
 
 impl Running {
@@ -363,7 +357,6 @@ impl Running {
         if !alive {
             return Err(NotFound("it is not running".to_owned()).into());
         }
-        self.fresh = true;
         let interfaces = self.interfaces();
         let interfaces = interfaces.context("cannot read network interfaces")?;
         self.group.snapshot(id, interfaces)
@@ -454,7 +447,6 @@ impl State {
             group: paths.open()?,
             network: interfaces_of(self.pid),
             without_interfaces: None,
-            fresh: true,
         })
     }
 }
@@ -502,35 +494,20 @@ fn interfaces(text: &str) -> Result<Vec<NetworkInterface>> {
             let (name, figures) = line.rsplit_once(':')?;
             let figures: Result<Vec<u64>, _> =
                 figures.split_ascii_whitespace().map(str::parse).collect();
+            let figures = figures.ok()?;
             // Bytes, packets, errors and drops received, four others, and the same sent.
-            match figures.ok()?[..] {
-                [
-                    rx_bytes,
-                    rx_packets,
-                    rx_errors,
-                    rx_dropped,
-                    _,
-                    _,
-                    _,
-                    _,
-                    tx_bytes,
-                    tx_packets,
-                    tx_errors,
-                    tx_dropped,
-                    ..,
-                ] => Some(NetworkInterface {
-                    name: name.trim_ascii_start().to_owned(),
-                    rx_bytes,
-                    rx_packets,
-                    rx_errors,
-                    rx_dropped,
-                    tx_bytes,
-                    tx_packets,
-                    tx_errors,
-                    tx_dropped,
-                }),
-                _ => None,
-            }
+            let figure = |at: usize| figures.get(at).copied();
+            Some(NetworkInterface {
+                name: name.trim_ascii_start().to_owned(),
+                rx_bytes: figure(0)?,
+                rx_packets: figure(1)?,
+                rx_errors: figure(2)?,
+                rx_dropped: figure(3)?,
+                tx_bytes: figure(8)?,
+                tx_packets: figure(9)?,
+                tx_errors: figure(10)?,
+                tx_dropped: figure(11)?,
+            })
         };
         row().ok_or_else(|| {
             format_err!(
