@@ -84,8 +84,10 @@ impl Random {
             .unwrap_or('x')
     }
 
+    /// Of any characters but NUL, which stands between the IDs of `cpu-usage`.
     fn id(&mut self) -> String {
-        (0..self.below(12)).map(|_| self.character()).collect()
+        let characters = (0..self.below(12)).map(|_| self.character());
+        characters.filter(|&c| c != '\0').collect()
     }
 
     fn list<T>(&mut self, longest: u64, mut item: impl FnMut(&mut Self) -> T) -> Vec<T> {

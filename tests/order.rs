@@ -6,7 +6,7 @@ use std::fs;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, Store};
 
-use bindings::eventout::stats::sandbox::{Error, Host};
+use bindings::eventout::stats::sandbox::{ContainerCpu, Error, Host};
 use bindings::eventout::stats::types::{self, Stats};
 use bindings::exports::eventout::stats::events::{Dialect, Error as EventError, Guest};
 
@@ -19,6 +19,7 @@ struct Notes {
     asked: Vec<String>,
     failing: &'static str,
     containers: u64,
+    figures: Vec<u64>,
 }
 
 impl Notes {
@@ -59,13 +60,13 @@ impl Host for Notes {
         self.ask("root-container", "pause".to_owned())
     }
 
-    fn cpu_usage(&mut self) -> Result<Vec<(String, u64)>, Error> {
+    fn cpu_usage(&mut self) -> Result<ContainerCpu, Error> {
         // Out of order, and one of them twice.
-        let usage = [("web", 1), ("db", 2), ("pause", 3), ("db", 4)];
-        self.ask(
-            "cpu-usage",
-            usage.map(|(id, ns)| (id.to_owned(), ns)).into(),
-        )
+        let usage = ContainerCpu {
+            containers: "web\0db\0pause\0db".to_owned(),
+            usage: self.figures.clone(),
+        };
+        self.ask("cpu-usage", usage)
     }
 
     fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, Error> {
@@ -108,6 +109,10 @@ fn answer<T>(
         asked: Vec::new(),
         failing,
         containers,
+        figures: match failing {
+            "figures" => vec![1, 2, 3],
+            _ => vec![1, 2, 3, 4],
+        },
     };
     let mut store = Store::new(&engine, notes);
     let instance = bindings::Eventout::instantiate(&mut store, &component, &linker)
@@ -178,6 +183,19 @@ fn any_other_error_ends_the_call_with_the_hosts_words() {
         };
         assert_eq!(text, format!("no {failing} today"));
     }
+}
+
+#[test]
+fn cpu_usage_without_a_figure_for_each_id_is_an_error() {
+    for stats in [true, false] {
+        let (answer, _) = call(stats, 3, "figures");
+        let Err(EventError::Unavailable(text)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(text, "the host's cpu-usage has not one figure for each ID");
+    }
+    let (lines, _) = sweep("figures");
+    assert!(lines.iter().all(Result::is_err), "{lines:?}");
 }
 
 #[test]

@@ -494,6 +494,12 @@ fn a_scenario_that_is_not_valid_is_an_error_with_its_place() {
             "duplicate container ID \"a\"",
         ),
         (
+            "nul-in-id",
+            &good.replace("}]", r#"},{"id":"a\u0000b","pids":2}]"#),
+            ":1:",
+            "container ID \"a\\0b\" has a NUL in it",
+        ),
+        (
             "duplicate-key",
             &good.replace("{\"root\"", "{\"root\":\"a\",\"root\""),
             ":1:",

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eventout::{Component, Container, Dialect, Events, Limits, Listed, Result, Snapshot, Source};
-use guest::event::Sandbox;
+use guest::event::{Event, Facts, Sandbox};
+use guest::types::EventOut;
 use guest::{event, json};
 use tests::{judge, missing, program, scratch};
 
@@ -77,17 +78,35 @@ fn events(snapshot: &Arc<Snapshot>) -> Events {
 
 /// What the component does between the question and the answer, natively: the facts are copied, as the
 /// functions of a host copy them.
-fn native(snapshot: &Snapshot, id: &str) -> guest::types::EventOut {
+fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(Event<'_>) -> T) -> T {
     let containers = &snapshot.containers;
     let mine = containers.iter().find(|container| container.id == id);
-    let usage = containers
-        .iter()
-        .filter_map(|container| Some((container.id.clone(), container.cpu_ns?)));
     let pids = mine.expect("it is there").pids;
     let count = containers.len() as u64;
-    let root = (count > 1).then(|| snapshot.root.clone());
-    let sandbox = Sandbox::new(snapshot.memory_bytes, count, root, usage.collect());
-    event::event(id, pids, sandbox)
+    let mut facts = Facts {
+        memory: snapshot.memory_bytes,
+        containers: count,
+        root: (count > 1).then(|| snapshot.root.clone()),
+        listed: String::with_capacity(containers.iter().map(|c| c.id.len() + 1).sum()),
+        usage: Vec::with_capacity(containers.len()),
+    };
+    for container in containers {
+        if !facts.usage.is_empty() {
+            facts.listed.push('\0');
+        }
+        facts.listed.push_str(&container.id);
+        facts.usage.extend(container.cpu_ns);
+    }
+    let sandbox = Sandbox::new(&facts).expect("one figure for each");
+    answer(event::event(id, pids, sandbox))
+}
+
+fn typed_of(event: Event<'_>) -> EventOut {
+    event.into()
+}
+
+fn line_of(event: Event<'_>) -> String {
+    json::event_out(&event)
 }
 
 /// The fastest round of each, in nanoseconds for one call. They run in turns.
@@ -157,9 +176,12 @@ fn calls() {
 
         let line = with_json.now().and_then(|mut now| now.event_json(&id));
         let line = line.expect("it never fails");
-        assert_eq!(line, json::event_out(&native(&snapshot, &id)));
+        assert_eq!(line, native(&snapshot, &id, line_of));
         let out = typed.now().and_then(|mut now| now.event(&id));
-        let (out, same) = (out.expect("it never fails"), native(&snapshot, &id));
+        let (out, same) = (
+            out.expect("it never fails"),
+            native(&snapshot, &id, typed_of),
+        );
         assert_eq!(out.container_usage, same.container_usage);
         assert_eq!((out.pids, out.memory), (same.pids, same.memory));
         let go = judge.as_ref().map(|judge| {
@@ -172,14 +194,14 @@ fn calls() {
             black_box(line.expect("it never fails"));
         };
         let mut native_json = || {
-            black_box(json::event_out(&native(black_box(&snapshot), &id)));
+            black_box(native(black_box(&snapshot), &id, line_of));
         };
         let mut component = || {
             let out = typed.now().and_then(|mut now| now.event(&id));
             black_box(out.expect("it never fails"));
         };
         let mut native_typed = || {
-            black_box(native(black_box(&snapshot), &id));
+            black_box(native(black_box(&snapshot), &id, typed_of));
         };
         let best = race(&mut [
             ("component, JSON", &mut component_json),

@@ -13,45 +13,59 @@ use crate::types::{EventOut, Stats};
 
 /// What the host reports of one sandbox, whichever of its containers it is about.
 #[derive(Debug, Default)]
-pub struct Sandbox {
+pub struct Facts {
     /// Its memory, in bytes.
     pub memory: u64,
     /// The number of its containers, root container included.
     pub containers: u64,
     /// The root container among several. Nobody asks where there is one.
     pub root: Option<String>,
+    /// The IDs of the containers that have a live thread group, with a NUL between each and the next.
+    pub listed: String,
+    /// The CPU time of each of them, in nanoseconds.
+    pub usage: Vec<u64>,
+}
+
+/// The same, in order.
+#[derive(Debug)]
+pub struct Sandbox<'a> {
+    facts: &'a Facts,
     /// The CPU time of each container that has a live thread group, in nanoseconds.
-    usage: Vec<(String, u64)>,
+    usage: Vec<(&'a str, u64)>,
     /// The sum of that, which wraps.
     all: u64,
 }
 
-impl Sandbox {
-    /// `usage` is what the host lists, in any order.
-    pub fn new(
-        memory: u64,
-        containers: u64,
-        root: Option<String>,
-        usage: Vec<(String, u64)>,
-    ) -> Self {
+impl<'a> Sandbox<'a> {
+    /// `None` where there are not as many figures as IDs.
+    pub fn new(facts: &'a Facts) -> Option<Self> {
+        let mut usage = Vec::with_capacity(facts.usage.len());
+        let mut rest = Some(facts.listed.as_str());
+        if facts.usage.is_empty() {
+            rest = rest.filter(|listed| !listed.is_empty());
+        }
+        for &ns in &facts.usage {
+            let listed = rest?;
+            let (id, behind) = match listed.find('\0') {
+                Some(end) => (listed.get(..end)?, listed.get(end + 1..)),
+                None => (listed, None),
+            };
+            usage.push((id, ns));
+            rest = behind;
+        }
+        if rest.is_some() {
+            return None;
+        }
         let usage = map(usage);
         let all = usage
             .iter()
             .fold(0u64, |all, (_, ns)| all.wrapping_add(*ns));
-        Self {
-            memory,
-            containers,
-            root,
-            usage,
-            all,
-        }
+        Some(Self { facts, usage, all })
     }
 
     /// The CPU time of a container. 0 where it is not listed.
     fn usage_of(&self, container: &str) -> u64 {
-        let found = self
-            .usage
-            .binary_search_by(|(id, _)| id.as_str().cmp(container));
+        let found = self.usage.binary_search_by(|(id, _)| (*id).cmp(container));
         found
             .ok()
             .and_then(|at| self.usage.get(at))
@@ -61,21 +75,30 @@ impl Sandbox {
 
 /// Makes of `listed` what a Go map is once it is encoded: ordered by the bytes of the keys, each key
 /// once, with its last figure.
-pub fn map<V>(listed: Vec<(String, V)>) -> Vec<(String, V)> {
-    if listed.is_sorted_by(|(a, _), (b, _)| a < b) {
+pub fn map<K: AsRef<str>, V>(listed: Vec<(K, V)>) -> Vec<(K, V)> {
+    let keys: Vec<&str> = listed.iter().map(|(key, _)| key.as_ref()).collect();
+    let Some(order) = rearranged(&keys) else {
         return listed;
+    };
+    let mut listed: Vec<_> = listed.into_iter().map(Some).collect();
+    let taken = order.into_iter().map(|at| listed.get_mut(at)?.take());
+    taken.flatten().collect()
+}
+
+/// The places of the keys that a map keeps, in its order. `None` where that is all of them as they stand.
+#[inline(never)]
+fn rearranged(keys: &[&str]) -> Option<Vec<usize>> {
+    if keys.is_sorted_by(|a, b| a < b) {
+        return None;
     }
-    let keys: Vec<&str> = listed.iter().map(|(key, _)| key.as_str()).collect();
-    let mut order = order(&keys);
+    let mut order = order(keys);
     // The last of those with one key comes last among them.
     let mut next = order.clone().into_iter().skip(1);
     order.retain(|&at| {
         next.next()
             .is_none_or(|next| keys.get(at) != keys.get(next))
     });
-    let mut listed: Vec<_> = listed.into_iter().map(Some).collect();
-    let taken = order.into_iter().map(|at| listed.get_mut(at)?.take());
-    taken.flatten().collect()
+    Some(order)
 }
 
 /// The places of `keys` in the order of their bytes, equal ones in the order in which they stand: a merge
@@ -122,12 +145,37 @@ fn order(keys: &[&str]) -> Vec<usize> {
 }
 
 /// `containerManager.Event` of a container with so many live tasks.
-pub fn event(container: &str, pids: u64, sandbox: Sandbox) -> EventOut {
-    EventOut {
-        id: container.to_owned(),
+pub fn event<'a>(container: &'a str, pids: u64, sandbox: Sandbox<'a>) -> Event<'a> {
+    Event {
+        id: container,
         pids,
-        memory: memory_share(container, &sandbox),
+        memory: memory_share(container, sandbox.facts),
         container_usage: sandbox.usage,
+    }
+}
+
+/// An [`EventOut`] whose texts are still where the host's answers are.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// The ID of the container.
+    pub id: &'a str,
+    /// Its live tasks.
+    pub pids: u64,
+    /// Its part of the sandbox's memory, in bytes.
+    pub memory: u64,
+    /// The CPU time of each container of the sandbox, in nanoseconds, ordered by the bytes of the ID.
+    pub container_usage: Vec<(&'a str, u64)>,
+}
+
+impl From<Event<'_>> for EventOut {
+    fn from(event: Event<'_>) -> Self {
+        let usage = event.container_usage.into_iter();
+        Self {
+            id: event.id.to_owned(),
+            pids: event.pids,
+            memory: event.memory,
+            container_usage: usage.map(|(id, ns)| (id.to_owned(), ns)).collect(),
+        }
     }
 }
 
@@ -139,14 +187,14 @@ pub fn complete(
     data: &mut Stats,
     container: &str,
     pids: u64,
-    sandbox: &Sandbox,
+    sandbox: &Sandbox<'_>,
     cgroup: Option<u64>,
 ) {
     data.memory.raw = map(take(&mut data.memory.raw));
     data.hugetlb = map(take(&mut data.hugetlb));
     data.pids.current.get_or_insert(pids);
     let memory = &mut data.memory.usage.usage;
-    memory.get_or_insert_with(|| memory_share(container, sandbox));
+    memory.get_or_insert_with(|| memory_share(container, sandbox.facts));
     let total = &mut data.cpu.usage.total;
     *total = total.or_else(|| cpu_total(container, sandbox, cgroup));
 }
@@ -156,7 +204,7 @@ pub fn complete(
 /// A single container has it all, even if it is the root. Among several, the root container is small
 /// and idle and counts as zero; the others share evenly. The remainder of the division is dropped,
 /// as gVisor drops it.
-fn memory_share(container: &str, sandbox: &Sandbox) -> u64 {
+fn memory_share(container: &str, sandbox: &Facts) -> u64 {
     match sandbox.containers {
         0 | 1 => sandbox.memory,
         _ if sandbox.root.as_deref() == Some(container) => 0,
@@ -170,7 +218,7 @@ fn memory_share(container: &str, sandbox: &Sandbox) -> u64 {
 /// Floats, since the product of two u64 overflows after seconds: gVisor does the same, so figures
 /// above 2^53 lose their low bits. In Go, what becomes of NaN or of 2^64 and more is up to the
 /// machine; here it is 0 and the largest u64.
-fn cpu_total(container: &str, sandbox: &Sandbox, cgroup: Option<u64>) -> Option<u64> {
+fn cpu_total(container: &str, sandbox: &Sandbox<'_>, cgroup: Option<u64>) -> Option<u64> {
     let listed = sandbox.usage.len() as u64;
     if listed == 0 {
         return None;
@@ -193,19 +241,30 @@ mod tests {
     use alloc::string::ToString as _;
     use alloc::vec;
 
-    fn usage(listed: &[(&str, u64)]) -> Vec<(String, u64)> {
-        map(listed.iter().map(|&(id, ns)| (id.into(), ns)).collect())
+    fn used<S: AsRef<str>>(listed: &[(S, u64)]) -> Facts {
+        let ids: Vec<_> = listed.iter().map(|(id, _)| id.as_ref()).collect();
+        Facts {
+            containers: 1,
+            listed: ids.join("\0"),
+            usage: listed.iter().map(|&(_, ns)| ns).collect(),
+            ..Facts::default()
+        }
+    }
+
+    fn sandbox(facts: &Facts) -> Sandbox<'_> {
+        Sandbox::new(facts).expect("one figure for each")
     }
 
     fn share(containers: u64, is_root: bool, memory: u64) -> u64 {
         let root = if is_root { "mine" } else { "other" };
         let root = (containers > 1).then(|| root.to_owned());
-        let sandbox = Sandbox::new(memory, containers, root, Vec::new());
-        memory_share("mine", &sandbox)
-    }
-
-    fn used(usage: Vec<(String, u64)>) -> Sandbox {
-        Sandbox::new(0, 1, None, usage)
+        let facts = Facts {
+            memory,
+            containers,
+            root,
+            ..Facts::default()
+        };
+        memory_share("mine", &facts)
     }
 
     #[test]
@@ -230,7 +289,7 @@ mod tests {
     #[test]
     fn a_map_is_ordered_by_bytes_and_the_last_figure_of_a_key_counts() {
         // U+FFEE sorts before an emoji by bytes, and after it by UTF-16.
-        let seen = usage(&[
+        let seen = used(&[
             ("b", 1),
             ("\u{1f600}", 2),
             ("b", 3),
@@ -238,8 +297,40 @@ mod tests {
             ("", 5),
             ("b", 6),
         ]);
-        let ids: Vec<_> = seen.iter().map(|(id, ns)| (id.as_str(), *ns)).collect();
-        assert_eq!(ids, [("", 5), ("b", 6), ("\u{ffee}", 4), ("\u{1f600}", 2)]);
+        let seen = sandbox(&seen).usage;
+        assert_eq!(seen, [("", 5), ("b", 6), ("\u{ffee}", 4), ("\u{1f600}", 2)]);
+    }
+
+    #[test]
+    fn each_id_has_one_figure_or_there_is_no_answer() {
+        let listed = |listed: &str, figures: u64| {
+            let facts = Facts {
+                listed: listed.into(),
+                usage: (1..=figures).collect(),
+                ..Facts::default()
+            };
+            let listed = Sandbox::new(&facts)?.usage.into_iter();
+            Some(listed.map(|(id, ns)| (id.to_owned(), ns)).collect())
+        };
+        let of = |listed: &[(&str, u64)]| -> Option<Vec<_>> {
+            Some(listed.iter().map(|&(id, ns)| (id.to_owned(), ns)).collect())
+        };
+        assert_eq!(listed("", 0), of(&[]));
+        assert_eq!(listed("a", 1), of(&[("a", 1)]));
+        assert_eq!(listed("a\0é", 2), of(&[("a", 1), ("é", 2)]));
+        // An empty ID is one too.
+        assert_eq!(listed("", 1), of(&[("", 1)]));
+        assert_eq!(listed("\0b", 2), of(&[("", 1), ("b", 2)]));
+        for (ids, figures) in [
+            ("", 2),
+            ("a", 0),
+            ("a", 2),
+            ("a\0", 1),
+            ("a\0b", 1),
+            ("a\0b", 3),
+        ] {
+            assert_eq!(listed(ids, figures), None, "{ids:?} {figures}");
+        }
     }
 
     #[test]
@@ -264,12 +355,12 @@ mod tests {
     #[test]
     fn cpu_is_scaled_to_the_cgroup_as_go_does_it() {
         let total = |mine, all: u64, cgroup, containers: usize| {
-            let mut listed = vec![("mine".into(), mine)];
+            let mut listed = vec![("mine".to_owned(), mine)];
             listed.extend((1..containers).map(|n| (n.to_string(), 0)));
             if containers > 1 {
                 listed[1].1 = all.wrapping_sub(mine);
             }
-            cpu_total("mine", &used(listed), cgroup)
+            cpu_total("mine", &sandbox(&used(&listed)), cgroup)
         };
         assert_eq!(total(0, 0, Some(10), 3), Some(3));
         assert_eq!(total(1, 3, Some(10), 3), Some(3));
@@ -294,7 +385,8 @@ mod tests {
 
     #[test]
     fn without_a_figure_of_the_cgroup_cpu_is_the_sentrys() {
-        let seen = used(usage(&[("a", 1), ("b", 3)]));
+        let seen = used(&[("a", 1), ("b", 3)]);
+        let seen = sandbox(&seen);
         assert_eq!(cpu_total("a", &seen, None), Some(1));
         // Go divides 0 by 0 where the sum is 0 too.
         assert_eq!(cpu_total("a", &seen, Some(0)), Some(1));
@@ -304,12 +396,21 @@ mod tests {
 
     #[test]
     fn nothing_is_divided_by_the_zero_containers_of_an_empty_list() {
-        assert_eq!(cpu_total("created", &used(Vec::new()), Some(10)), None);
+        assert_eq!(
+            cpu_total("created", &sandbox(&Facts::default()), Some(10)),
+            None
+        );
     }
 
     #[test]
     fn what_the_host_measured_takes_the_place_of_an_estimate() {
-        let seen = Sandbox::new(90, 4, Some("pause".into()), usage(&[("a", 1), ("b", 3)]));
+        let seen = Facts {
+            memory: 90,
+            containers: 4,
+            root: Some("pause".into()),
+            ..used(&[("a", 1), ("b", 3)])
+        };
+        let seen = sandbox(&seen);
         let complete = |mut data| {
             complete(&mut data, "a", 2, &seen, Some(8));
             data

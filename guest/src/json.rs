@@ -6,13 +6,14 @@
 use alloc::string::String;
 
 use crate::Dialect;
+use crate::event::Event;
 use crate::types::{
-    Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, IntelRdt, Memory, MemoryEntry,
+    Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, IntelRdt, Memory, MemoryEntry,
     NetworkInterface, Pids, Psi, PsiData, Stats,
 };
 
 /// gVisor's `boot.EventOut` as `json.Marshal` prints it.
-pub fn event_out(value: &EventOut) -> String {
+pub fn event_out(value: &Event<'_>) -> String {
     // An event takes 300 bytes and more, a container's usage the ID, up to 20 digits, and four signs.
     let usage = value.container_usage.iter();
     let usage: usize = usage.map(|(id, _)| id.len() + 24).sum();
@@ -21,7 +22,7 @@ pub fn event_out(value: &EventOut) -> String {
     data.pids.current = Some(value.pids);
     data.memory.usage.usage = Some(value.memory);
     object(&mut out, |o| {
-        event(o.key("event"), &value.id, &data, Dialect::Runsc);
+        event(o.key("event"), value.id, &data, Dialect::Runsc);
         map(o.key("containerUsage"), &value.container_usage, number);
     });
     out
@@ -437,8 +438,19 @@ impl Object<'_> {
     }
 }
 
+/// A key that may need escapes.
+#[inline(never)]
+fn key_of(out: &mut String, key: &str) {
+    string(out, key);
+    out.push(':');
+}
+
 /// An object of keys that may need escapes, in the order of `entries`.
-fn map<V: Copy>(out: &mut String, entries: &[(String, V)], write: impl Fn(&mut String, V)) {
+fn map<K: AsRef<str>, V: Copy>(
+    out: &mut String,
+    entries: &[(K, V)],
+    write: impl Fn(&mut String, V),
+) {
     out.push('{');
     let mut first = true;
     for (key, value) in entries {
@@ -446,8 +458,7 @@ fn map<V: Copy>(out: &mut String, entries: &[(String, V)], write: impl Fn(&mut S
             out.push(',');
         }
         first = false;
-        string(out, key);
-        out.push(':');
+        key_of(out, key.as_ref());
         write(out, *value);
     }
     out.push('}');

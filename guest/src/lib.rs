@@ -37,24 +37,26 @@ use bindings::exports::eventout::stats::events::{self, Error};
 pub use bindings::eventout::stats::types;
 pub use bindings::exports::eventout::stats::events::Dialect;
 
-use event::Sandbox;
+use event::{Facts, Sandbox};
 
 struct Component;
 
 impl events::Guest for Component {
     fn event(container: String) -> Result<EventOut, Error> {
         let pids = pids(&container)?;
-        Ok(event::event(&container, pids, observe(&container)?))
+        let facts = observe(&container)?;
+        Ok(event::event(&container, pids, sandbox(&facts)?).into())
     }
 
     fn event_json(container: String) -> Result<String, Error> {
-        Self::event(container).map(|out| json::event_out(&out))
+        let pids = pids(&container)?;
+        let facts = observe(&container)?;
+        let event = event::event(&container, pids, sandbox(&facts)?);
+        Ok(json::event_out(&event))
     }
 
     fn stats(container: String) -> Result<StatsEvent, Error> {
-        let pids = pids(&container)?;
-        let sandbox = observe(&container)?;
-        let data = stats(&container, pids, &sandbox, cgroup())?;
+        let data = stats_alone(&container)?;
         Ok(StatsEvent {
             id: container,
             data,
@@ -62,20 +64,20 @@ impl events::Guest for Component {
     }
 
     fn stats_json(container: String, dialect: Dialect) -> Result<String, Error> {
-        let pids = pids(&container)?;
-        let sandbox = observe(&container)?;
-        let data = stats(&container, pids, &sandbox, cgroup())?;
+        let data = stats_alone(&container)?;
         Ok(json::stats_event(&container, &data, dialect))
     }
 
     fn sweep_json(containers: Vec<String>, dialect: Dialect) -> Vec<Result<String, Error>> {
         let pids: Vec<_> = containers.iter().map(|container| pids(container)).collect();
         let there = pids.iter().position(|pids| pids.is_ok());
-        let shared = there
+        let facts = there
             .and_then(|at| containers.get(at))
-            .map_or(Ok(Default::default()), |container| {
-                Ok((observe(container)?, cgroup()))
-            });
+            .map_or(Ok(Facts::default()), |container| observe(container));
+        let shared = facts
+            .as_ref()
+            .map_err(Error::clone)
+            .and_then(|facts| Ok((sandbox(facts)?, there.and_then(|_| cgroup()))));
         let lines = containers.iter().zip(pids).map(|(container, pids)| {
             let (sandbox, cgroup) = shared.as_ref().map_err(Error::clone)?;
             let data = stats(container, pids?, sandbox, *cgroup)?;
@@ -98,7 +100,8 @@ fn pids(container: &str) -> Result<u64, Error> {
 }
 
 /// Asks the host about a container's sandbox, in gVisor's order of evaluation.
-fn observe(container: &str) -> Result<Sandbox, Error> {
+#[inline(never)]
+fn observe(container: &str) -> Result<Facts, Error> {
     let blame = |error| blame(container, error);
     // Best effort, as in gVisor: a figure that is a little old beats none.
     let _ = sandbox::update_memory_usage();
@@ -109,8 +112,22 @@ fn observe(container: &str) -> Result<Sandbox, Error> {
         1 => None,
         _ => Some(sandbox::root_container().map_err(blame)?),
     };
-    let usage = sandbox::cpu_usage().map_err(blame)?;
-    Ok(Sandbox::new(memory, containers, root, usage))
+    let cpu = sandbox::cpu_usage().map_err(blame)?;
+    Ok(Facts {
+        memory,
+        containers,
+        root,
+        listed: cpu.containers,
+        usage: cpu.usage,
+    })
+}
+
+/// What the host told, where it goes together.
+#[inline(never)]
+fn sandbox(facts: &Facts) -> Result<Sandbox<'_>, Error> {
+    Sandbox::new(facts).ok_or_else(|| {
+        Error::Unavailable("the host's cpu-usage has not one figure for each ID".to_owned())
+    })
 }
 
 /// The CPU time of the sandbox by the host's account. gVisor does without the figure where it can't be
@@ -119,12 +136,19 @@ fn cgroup() -> Option<u64> {
     sandbox::cgroup_cpu_usage().unwrap_or(None)
 }
 
-/// The data of a stats event.
+/// The data of the stats event of one container.
 #[inline(never)]
+fn stats_alone(container: &str) -> Result<Stats, Error> {
+    let pids = pids(container)?;
+    let facts = observe(container)?;
+    stats(container, pids, &sandbox(&facts)?, cgroup())
+}
+
+/// The same, where what is shared is known.
 fn stats(
     container: &str,
     pids: u64,
-    sandbox: &Sandbox,
+    sandbox: &Sandbox<'_>,
     cgroup: Option<u64>,
 ) -> Result<Stats, Error> {
     let own = sandbox::container_stats(container).map_err(|e| blame(container, e))?;

@@ -596,11 +596,20 @@ impl sandbox::Host for State {
         Ok(self.snapshot.root.clone())
     }
 
-    fn cpu_usage(&mut self) -> Result<Vec<(String, u64)>, sandbox::Error> {
+    fn cpu_usage(&mut self) -> Result<sandbox::ContainerCpu, sandbox::Error> {
         let containers = self.snapshot.containers.iter();
-        Ok(containers
-            .filter_map(|container| Some((container.id.clone(), container.cpu_ns?)))
-            .collect())
+        let listed = containers.filter_map(|container| Some((&container.id, container.cpu_ns?)));
+        let bytes = listed.clone().map(|(id, _)| id.len() + 1).sum();
+        let mut containers = String::with_capacity(bytes);
+        let mut usage = Vec::with_capacity(self.snapshot.containers.len());
+        for (id, ns) in listed {
+            if !usage.is_empty() {
+                containers.push('\0');
+            }
+            containers.push_str(id);
+            usage.push(ns);
+        }
+        Ok(sandbox::ContainerCpu { containers, usage })
     }
 
     fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, sandbox::Error> {

@@ -100,6 +100,12 @@ pub(super) fn distinct<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Contain
             let mut containers: Vec<Container> = Vec::new();
             let mut ids = HashSet::new();
             while let Some(container) = list.next_element::<Container>()? {
+                if container.id.contains('\0') {
+                    let id = crate::shorten(&container.id);
+                    return Err(A::Error::custom(format_args!(
+                        "container ID {id} has a NUL in it"
+                    )));
+                }
                 if !ids.insert(container.id.clone()) {
                     let id = crate::shorten(&container.id);
                     return Err(A::Error::custom(format_args!(
