@@ -9,11 +9,39 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use serde_json::Value;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     root.expect("the tests are in the workspace").to_owned()
+}
+
+/// The component made of a core module that imports and exports what that world does: one of the contract's
+/// by its name, or one of another package, of which `others` is the text.
+///
+/// # Panics
+///
+/// Where the module does not do that.
+pub fn component(mut module: Vec<u8>, world: &str, others: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve
+        .push_dir(root().join("wit"))
+        .expect("the WIT is valid");
+    if !others.is_empty() {
+        resolve.push_str("others.wit", others).expect("it is valid");
+    }
+    let world = resolve
+        .select_world(&[package], Some(world))
+        .expect("there is such a world");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .expect("it can be embedded");
+    ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .and_then(ComponentEncoder::encode)
+        .unwrap_or_else(|e| panic!("it becomes no component: {e:?}"))
 }
 
 /// A program in the folder `EVENTOUT_TOOLS`, which is for machines where nothing can be built.

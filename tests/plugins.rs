@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use eventout::{Component, Dialect, Events, Limits, Spec};
 use tests::{eventout, root, scratch};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
 /// A list of as many errors as there are containers, at 32768, and at 64 where and how long it is.
 const SWEEP: &str = "(local $at i32) (local $left i32)
@@ -68,28 +66,11 @@ fn module(body: &str, items: &str) -> String {
     )
 }
 
-/// The component made of `module`, which claims to be of that world.
+/// The component made of the text of a module, which claims to be of that world.
 fn component(module: &str, world: &str) -> Vec<u8> {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(root().join("wit"))
-        .expect("the WIT is valid");
-    resolve
-        .push_str(
-            "other.wit",
-            "package other:other; world other { import nobody: func(); }",
-        )
-        .expect("it is valid");
-    let world = resolve
-        .select_world(&[package], Some(world))
-        .expect("there is such a world");
-    let mut module = wat::parse_str(module).expect("it is a module");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-        .expect("it can be embedded");
-    ComponentEncoder::default()
-        .module(&module)
-        .and_then(ComponentEncoder::encode)
-        .unwrap_or_else(|e| panic!("it becomes a component: {e:?}"))
+    let module = wat::parse_str(module).expect("it is a module");
+    let others = "package other:other; world other { import nobody: func(); }";
+    tests::component(module, world, others)
 }
 
 fn plugin(folder: &Path, name: &str, body: &str, items: &str) -> PathBuf {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eventout::{Component, Container, Dialect, Events, Limits, Listed, Result, Snapshot, Source};
-use guest::event::{Event, Facts, Sandbox};
+use guest::event::{Facts, Sandbox};
 use guest::types::EventOut;
 use guest::{event, json};
 use tests::{judge, missing, program, scratch};
@@ -78,34 +78,44 @@ fn events(snapshot: &Arc<Snapshot>) -> Events {
 
 /// What the component does between the question and the answer, natively: the facts are copied, as the
 /// functions of a host copy them.
-fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(Event<'_>) -> T) -> T {
+fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(EventOut<'_>) -> T) -> T {
     let containers = &snapshot.containers;
     let mine = containers.iter().find(|container| container.id == id);
     let pids = mine.expect("it is there").pids;
     let count = containers.len() as u64;
-    let mut facts = Facts {
+    let root = (count > 1).then(|| snapshot.root.clone());
+    let mut listed = String::with_capacity(containers.iter().map(|c| c.id.len() + 1).sum());
+    let mut usage = Vec::with_capacity(containers.len());
+    for container in containers {
+        if !usage.is_empty() {
+            listed.push('\0');
+        }
+        listed.push_str(&container.id);
+        usage.extend(container.cpu_ns);
+    }
+    let facts = Facts {
         memory: snapshot.memory_bytes,
         containers: count,
-        root: (count > 1).then(|| snapshot.root.clone()),
-        listed: String::with_capacity(containers.iter().map(|c| c.id.len() + 1).sum()),
-        usage: Vec::with_capacity(containers.len()),
+        root: root.as_deref(),
+        listed: &listed,
+        usage: &usage,
     };
-    for container in containers {
-        if !facts.usage.is_empty() {
-            facts.listed.push('\0');
-        }
-        facts.listed.push_str(&container.id);
-        facts.usage.extend(container.cpu_ns);
-    }
     let sandbox = Sandbox::new(&facts).expect("one figure for each");
-    answer(event::event(id, pids, sandbox))
+    answer(event::event(id, pids, &sandbox))
 }
 
-fn typed_of(event: Event<'_>) -> EventOut {
-    event.into()
+/// The event as a host has it in the end, in memory of its own.
+fn typed_of(event: EventOut<'_>) -> eventout::EventOut {
+    let usage = event.container_usage.iter();
+    eventout::EventOut {
+        id: event.id.text().to_owned(),
+        pids: event.pids,
+        memory: event.memory,
+        container_usage: usage.map(|c| (c.key.text().to_owned(), c.value)).collect(),
+    }
 }
 
-fn line_of(event: Event<'_>) -> String {
+fn line_of(event: EventOut<'_>) -> json::Written {
     json::event_out(&event)
 }
 
@@ -176,7 +186,7 @@ fn calls() {
 
         let line = with_json.now().and_then(|mut now| now.event_json(&id));
         let line = line.expect("it never fails");
-        assert_eq!(line, native(&snapshot, &id, line_of));
+        assert_eq!(line, native(&snapshot, &id, line_of).text());
         let out = typed.now().and_then(|mut now| now.event(&id));
         let (out, same) = (
             out.expect("it never fails"),

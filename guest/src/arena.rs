@@ -1,22 +1,186 @@
-//! The component's allocator: memory is handed out in a row and taken back all at once, when nothing
-//! of it is in use any more. That is so at the end of each call, since the component keeps nothing.
+//! The component's allocator: memory is handed out in a row and taken back all at once at the end of each
+//! call, since the component keeps nothing.
 //!
 //! It is some hundred bytes of code where the allocator of `std` is nine thousand, and an allocation
 //! is an addition. The price: within a call, what is freed is reused only if it came last.
+//!
+//! [`Room`] stands in for `Vec`, whose failures are worded by three thousand bytes of formatting code.
+
+use alloc::alloc::{alloc, dealloc, realloc};
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::{mem, slice};
+
+#[cfg(target_family = "wasm")]
+pub use global::reset;
+
+/// Values in a row, to which more can be added. They are not dropped.
+#[derive(Debug)]
+pub struct Room<T> {
+    at: NonNull<T>,
+    len: usize,
+    capacity: usize,
+}
+
+impl<T> Room<T> {
+    /// Room for so many values, and for more as they come.
+    pub fn new(capacity: usize) -> Self {
+        let mut room = Self {
+            at: NonNull::dangling(),
+            len: 0,
+            capacity: 0,
+        };
+        room.reserve(capacity);
+        room
+    }
+
+    /// Makes sure that so many values can be added.
+    #[inline(always)]
+    pub fn reserve(&mut self, more: usize) {
+        if self.capacity - self.len < more {
+            const { assert!(size_of::<T>() > 0) };
+            let wanted = self.len.checked_add(more);
+            // SAFETY: room was made in the same way.
+            let (at, capacity) =
+                unsafe { grow(self.at.cast(), self.capacity, wanted, Layout::new::<T>()) };
+            (self.at, self.capacity) = (at.cast(), capacity);
+        }
+    }
+
+    /// Adds a value.
+    #[inline(always)]
+    pub fn push(&mut self, value: T) {
+        self.reserve(1);
+        // SAFETY: there is room for one more behind the others.
+        unsafe { self.at.add(self.len).write(value) };
+        self.len += 1;
+    }
+
+    /// Adds values.
+    #[inline(always)]
+    pub fn extend(&mut self, values: &[T])
+    where
+        T: Copy,
+    {
+        self.reserve(values.len());
+        // SAFETY: there is room for so many behind the others.
+        unsafe {
+            let end = self.at.add(self.len).as_ptr();
+            values.as_ptr().copy_to_nonoverlapping(end, values.len());
+        }
+        self.len += values.len();
+    }
+
+    /// Takes all values out.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Gives back the room that is not needed.
+    pub fn shrink(&mut self) {
+        let layouts = (
+            Layout::array::<T>(self.capacity),
+            Layout::array::<T>(self.len),
+        );
+        if let (1.., (Ok(old), Ok(new))) = (self.len, layouts)
+            && self.len < self.capacity
+        {
+            // SAFETY: room was made with the old layout, and the new one is of something.
+            let at = unsafe { realloc(self.at.as_ptr().cast(), old, new.size()) };
+            if let Some(at) = NonNull::new(at.cast()) {
+                (self.at, self.capacity) = (at, self.len);
+            }
+        }
+    }
+
+    /// The values, for as long as they may be needed.
+    pub fn leak<'a>(self) -> &'a mut [T] {
+        let kept = mem::ManuallyDrop::new(self);
+        // SAFETY: so many values are there, and nobody frees them.
+        unsafe { slice::from_raw_parts_mut(kept.at.as_ptr(), kept.len) }
+    }
+}
+
+/// Makes room for so many items instead of `capacity`, and for some more if there was any: where, and for how
+/// many. Whoever asks for more than there are addresses panics.
+///
+/// # Safety
+///
+/// Unless `capacity` is 0, `at` and `capacity` are from such a call, for the same kind of item, which has a size.
+#[cold]
+#[inline(never)]
+unsafe fn grow(
+    at: NonNull<u8>,
+    capacity: usize,
+    wanted: Option<usize>,
+    item: Layout,
+) -> (NonNull<u8>, usize) {
+    let layout = |count: usize| {
+        let size = count.checked_mul(item.size())?;
+        Layout::from_size_align(size, item.align()).ok()
+    };
+    let wanted = wanted.map_or(usize::MAX, |wanted| wanted.max(capacity.saturating_mul(2)));
+    let (Some(old), Some(new)) = (layout(capacity), layout(wanted)) else {
+        panic!();
+    };
+    // SAFETY: `new` has a size, and `old` was taken where it has one.
+    let at = unsafe {
+        match capacity {
+            0 => alloc(new),
+            _ => realloc(at.as_ptr(), old, new.size()),
+        }
+    };
+    match NonNull::new(at) {
+        Some(at) => (at, wanted),
+        None => panic!(),
+    }
+}
+
+/// Keeps a value for as long as it may be needed.
+#[cfg(target_family = "wasm")]
+pub fn keep<'a, T>(value: T) -> &'a T {
+    let mut room = Room::new(1);
+    room.push(value);
+    // SAFETY: there is one.
+    unsafe { mem::ManuallyDrop::new(room).at.as_ref() }
+}
+
+impl<T> core::ops::Deref for Room<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many values are there.
+        unsafe { slice::from_raw_parts(self.at.as_ptr(), self.len) }
+    }
+}
+
+impl<T> core::ops::DerefMut for Room<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: so many values are there.
+        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), self.len) }
+    }
+}
+
+impl<T> Drop for Room<T> {
+    fn drop(&mut self) {
+        if let (1.., Ok(layout)) = (self.capacity, Layout::array::<T>(self.capacity)) {
+            // SAFETY: room was made with this layout.
+            unsafe { dealloc(self.at.as_ptr().cast(), layout) };
+        }
+    }
+}
 
 /// Which part of a stretch of addresses is taken. Pure: it touches no memory.
+#[cfg(any(test, target_family = "wasm"))]
 #[derive(Debug, Default)]
 struct Row {
-    /// The first address.
-    start: usize,
     /// The first address that is not taken.
     next: usize,
     /// The first address behind the stretch.
     end: usize,
-    /// The number of allocations in use.
-    live: usize,
 }
 
+#[cfg(any(test, target_family = "wasm"))]
 impl Row {
     /// Takes `size` bytes at a multiple of `align`, a power of two. `Err` says up to which address
     /// the stretch must reach first, or `None` where there is no such address.
@@ -27,16 +191,12 @@ impl Row {
             return Err(Some(next));
         }
         self.next = next;
-        self.live += 1;
         Ok(at)
     }
 
     /// Gives back the `size` bytes taken at `at`.
     fn give(&mut self, at: usize, size: usize) {
-        self.live -= 1;
-        if self.live == 0 {
-            self.next = self.start;
-        } else if at + size == self.next {
+        if at + size == self.next {
             self.next = at;
         }
     }
@@ -58,12 +218,12 @@ impl Row {
 
 #[cfg(target_family = "wasm")]
 mod global {
-    use core::alloc::{GlobalAlloc, Layout};
-    use core::arch::wasm32::{memory_grow, memory_size};
+    use core::alloc::GlobalAlloc;
+    use core::arch::wasm32::{memory_grow, memory_size, unreachable, v128};
     use core::cell::UnsafeCell;
     use core::ptr;
 
-    use super::Row;
+    use super::{Layout, NonNull, Row, alloc, realloc};
 
     const PAGE: usize = 65_536;
 
@@ -75,90 +235,182 @@ mod global {
     struct Arena(UnsafeCell<Row>);
 
     #[global_allocator]
-    static ARENA: Arena = Arena(UnsafeCell::new(Row {
-        start: 0,
-        next: 0,
-        end: 0,
-        live: 0,
-    }));
+    static ARENA: Arena = Arena(UnsafeCell::new(Row { next: 0, end: 0 }));
 
     // SAFETY: a component has one thread.
     unsafe impl Sync for Arena {}
 
-    /// Makes `row` reach up to `end`.
-    fn grow(row: &mut Row, end: Option<usize>) -> Option<()> {
-        if row.end == 0 {
-            row.start = (&raw const __heap_base).addr();
-            row.next = row.start;
-            row.end = memory_size(0) * PAGE;
-            return Some(());
-        }
-        let pages = (end? - row.end).div_ceil(PAGE);
-        // Nothing else grows the memory, so the new pages follow the old ones.
-        if memory_grow(0, pages) == usize::MAX {
-            return None;
-        }
-        row.end += pages * PAGE;
-        Some(())
+    /// Frees all memory. To be called when nothing is in use any more.
+    pub fn reset() {
+        // SAFETY: nobody else refers to the row: see `GlobalAlloc` below.
+        unsafe { (*ARENA.0.get()).next = (&raw const __heap_base).addr() };
     }
 
-    // Out of line, since there are dozens of callers.
-    //
+    /// Makes `row` reach up to `end`, or traps.
+    #[cold]
+    fn grow(row: &mut Row, end: Option<usize>) {
+        if row.end == 0 {
+            // The very first allocation.
+            row.next = (&raw const __heap_base).addr();
+            row.end = memory_size(0) * PAGE;
+            return;
+        }
+        let pages = end.map_or(usize::MAX, |end| (end - row.end).div_ceil(PAGE));
+        // Nothing else grows the memory, so the new pages follow the old ones.
+        if memory_grow(0, pages) == usize::MAX {
+            unreachable();
+        }
+        row.end += pages * PAGE;
+    }
+
+    /// Takes memory, or traps. That the result is not null spares callers the code for such a failure.
+    #[inline(never)]
+    fn take(row: &mut Row, size: usize, align: usize) -> NonNull<u8> {
+        loop {
+            match row.take(size, align) {
+                Ok(at) => match NonNull::new(ptr::without_provenance_mut(at)) {
+                    Some(at) => return at,
+                    None => unreachable(),
+                },
+                Err(end) => grow(row, end),
+            }
+        }
+    }
+
+    /// Makes what was taken `size` bytes.
+    ///
+    /// # Safety
+    ///
+    /// It was taken from `row` with that layout.
+    #[inline(never)]
+    unsafe fn resize(row: &mut Row, at: *mut u8, layout: Layout, size: usize) -> NonNull<u8> {
+        let moved = loop {
+            match row.resize(at.addr(), layout.size(), size) {
+                Ok(true) => break false,
+                Ok(false) => break true,
+                Err(end) => grow(row, end),
+            }
+        };
+        if moved {
+            let new = take(row, size, layout.align());
+            // SAFETY: there are as many bytes at both places, and none of the new ones was taken.
+            unsafe { ptr::copy_nonoverlapping(at, new.as_ptr(), layout.size().min(size)) };
+            return new;
+        }
+        // SAFETY: what was taken is not null.
+        unsafe { NonNull::new_unchecked(at) }
+    }
+
     // SAFETY: `Row` hands out addresses in its stretch that are aligned and not taken, and takes none
     // back before it is given. The stretch is memory above `__heap_base`, which nothing else uses. No
     // reference to the row outlives a call, and no call comes during another.
     unsafe impl GlobalAlloc for Arena {
-        #[inline(never)]
+        #[inline(always)]
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            let row = unsafe { &mut *self.0.get() };
-            loop {
-                match row.take(layout.size(), layout.align()) {
-                    Ok(at) => return at as *mut u8,
-                    Err(end) => {
-                        if grow(row, end).is_none() {
-                            return ptr::null_mut();
-                        }
-                    }
-                }
-            }
+            take(unsafe { &mut *self.0.get() }, layout.size(), layout.align()).as_ptr()
         }
 
         #[inline(never)]
         unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
             let row = unsafe { &mut *self.0.get() };
-            row.give(at as usize, layout.size());
+            row.give(at.addr(), layout.size());
         }
 
-        #[inline(never)]
+        #[inline(always)]
         unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            let row = unsafe { &mut *self.0.get() };
-            loop {
-                match row.resize(at as usize, layout.size(), size) {
-                    Ok(true) => return at,
-                    Ok(false) => break,
-                    Err(end) => {
-                        if grow(row, end).is_none() {
-                            return ptr::null_mut();
-                        }
-                    }
-                }
-            }
-            // SAFETY: the caller vouches for `size`; the old and the new bytes don't overlap.
-            unsafe {
-                let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-                if !new.is_null() {
-                    ptr::copy_nonoverlapping(at, new, layout.size());
-                    self.dealloc(at, layout);
-                }
-                new
+            // SAFETY: the caller vouches for it.
+            unsafe { resize(&mut *self.0.get(), at, layout, size).as_ptr() }
+        }
+    }
+
+    /// What a host calls for memory to put strings and lists into.
+    ///
+    /// # Safety
+    ///
+    /// `at` is 0, or was the result of such a call with the same alignment and `old` bytes.
+    #[unsafe(export_name = "cabi_realloc")]
+    unsafe extern "C" fn cabi_realloc(
+        at: *mut u8,
+        old: usize,
+        align: usize,
+        new: usize,
+    ) -> *mut u8 {
+        // SAFETY: the canonical ABI has such alignments only.
+        unsafe {
+            match (old, new) {
+                (_, 0) => ptr::without_provenance_mut(align),
+                (0, _) => alloc(Layout::from_size_align_unchecked(new, align)),
+                _ => realloc(at, Layout::from_size_align_unchecked(old, align), new),
             }
         }
+    }
+
+    /// Copies bytes. The one that comes with Rust is a single instruction of wasm, for which wasmtime leaves
+    /// the component: that costs more than to copy what is short here.
+    ///
+    /// # Safety
+    ///
+    /// That of C's `memcpy`.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+        /// Copies the first and the last bytes, which may be the same ones.
+        unsafe fn ends<T>(to: *mut u8, from: *const u8, len: usize) {
+            let last = len - size_of::<T>();
+            // SAFETY: there are as many bytes as a `T` has, or more; none is written before all are read.
+            unsafe {
+                let head = from.cast::<T>().read_unaligned();
+                let tail = from.add(last).cast::<T>().read_unaligned();
+                to.cast::<T>().write_unaligned(head);
+                to.add(last).cast::<T>().write_unaligned(tail);
+            }
+        }
+        // SAFETY: all that is touched lies in the first `len` bytes.
+        unsafe {
+            match len {
+                0 => {}
+                1 => *to = *from,
+                2..4 => ends::<u16>(to, from, len),
+                4..8 => ends::<u32>(to, from, len),
+                8..16 => ends::<u64>(to, from, len),
+                16..33 => ends::<v128>(to, from, len),
+                _ => {
+                    let mut at = 0;
+                    while at + 32 < len {
+                        ends::<v128>(to.add(at), from.add(at), 32);
+                        at += 32;
+                    }
+                    let last = len - 32;
+                    ends::<v128>(to.add(last), from.add(last), 32);
+                }
+            }
+        }
+        to
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_grows_and_keeps_what_is_in_it() {
+        let mut room = Room::new(0);
+        let mut expected: Vec<u64> = Vec::new();
+        assert!(room.is_empty());
+        for n in 0..200 {
+            room.push(n);
+            expected.push(n);
+            let some = expected[..(n as usize % 7).min(expected.len())].to_vec();
+            room.extend(&some);
+            expected.extend(some);
+            assert_eq!(room[..], expected[..]);
+        }
+        room[3] += 1;
+        expected[3] += 1;
+        room.shrink();
+        assert_eq!(room.capacity, expected.len());
+        assert_eq!(room.leak(), &expected[..]);
+    }
     use alloc::vec::Vec;
 
     #[test]
@@ -172,10 +424,8 @@ mod tests {
             (seed % below as u64) as usize
         };
         let mut row = Row {
-            start: 1001,
             next: 1001,
             end: 1001,
-            live: 0,
         };
         let mut held: Vec<(usize, usize)> = Vec::new();
         for _ in 0..20_000 {
@@ -210,7 +460,7 @@ mod tests {
             assert!(
                 sorted
                     .iter()
-                    .all(|(at, size)| *at >= row.start && at + size <= row.next)
+                    .all(|(at, size)| *at >= 1001 && at + size <= row.next)
             );
             assert!(sorted.is_sorted_by(|(at, size), (next, _)| at + size <= *next));
             assert!(row.next <= row.end);
@@ -218,29 +468,19 @@ mod tests {
     }
 
     #[test]
-    fn when_all_is_given_back_all_is_free_again() {
-        let mut row = Row {
-            start: 8,
-            next: 8,
-            end: 64,
-            live: 0,
-        };
+    fn what_came_last_is_free_again_when_it_is_given_back() {
+        let mut row = Row { next: 8, end: 64 };
         let (a, b) = (row.take(10, 1), row.take(10, 8));
         assert_eq!((a, b), (Ok(8), Ok(24)));
         row.give(8, 10);
         assert_eq!(row.next, 34);
         row.give(24, 10);
-        assert_eq!(row.next, 8);
+        assert_eq!(row.next, 24);
     }
 
     #[test]
     fn the_last_allocation_grows_where_it_is() {
-        let mut row = Row {
-            start: 0,
-            next: 0,
-            end: 64,
-            live: 0,
-        };
+        let mut row = Row { next: 0, end: 64 };
         assert_eq!(row.take(8, 8), Ok(0));
         assert_eq!(row.take(8, 8), Ok(8));
         assert_eq!(row.resize(8, 8, 56), Ok(true));
@@ -251,12 +491,7 @@ mod tests {
 
     #[test]
     fn sizes_that_no_address_can_have_are_refused() {
-        let mut row = Row {
-            start: 8,
-            next: 8,
-            end: 64,
-            live: 0,
-        };
+        let mut row = Row { next: 8, end: 64 };
         assert_eq!(row.take(usize::MAX, 1), Err(None));
         assert_eq!(row.take(1, 1), Ok(8));
         assert_eq!(row.resize(8, 1, usize::MAX), Err(None));

@@ -1,128 +1,128 @@
-//! The accounting: what a host observed in, an event out.
+//! The policy: what belongs to which container.
 //!
-//! Pure. The rules are those of gVisor's `containerManager.Event` (runsc/boot/events.go) and
-//! `Container.populateStats` (runsc/container/container.go).
+//! gVisor's accounting, as in runsc/boot/events.go (`containerManager.Event`) and
+//! runsc/container/container.go (`populateStats`), with the guards against division by zero that gVisor
+//! got in October 2023. All functions are pure.
 
-use alloc::borrow::ToOwned as _;
-use alloc::string::String;
-use alloc::vec::Vec;
-
-use core::mem::take;
-
-use crate::types::{EventOut, Stats};
+use crate::arena::Room;
+use crate::scan::find;
+use crate::types::{EventOut, List, Named, Stats, Text};
 
 /// What the host reports of one sandbox, whichever of its containers it is about.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// Its memory, in bytes.
     pub memory: u64,
     /// The number of its containers, root container included.
     pub containers: u64,
     /// The root container among several. Nobody asks where there is one.
-    pub root: Option<String>,
+    pub root: Option<&'a str>,
     /// The IDs of the containers that have a live thread group, with a NUL between each and the next.
-    pub listed: String,
+    pub listed: &'a str,
     /// The CPU time of each of them, in nanoseconds.
-    pub usage: Vec<u64>,
+    pub usage: &'a [u64],
 }
 
 /// The same, in order.
 #[derive(Debug)]
 pub struct Sandbox<'a> {
-    facts: &'a Facts,
+    facts: &'a Facts<'a>,
     /// The CPU time of each container that has a live thread group, in nanoseconds.
-    usage: Vec<(&'a str, u64)>,
+    usage: Room<Named<'a, u64>>,
     /// The sum of that, which wraps.
     all: u64,
 }
 
 impl<'a> Sandbox<'a> {
     /// `None` where there are not as many figures as IDs.
-    pub fn new(facts: &'a Facts) -> Option<Self> {
-        let mut usage = Vec::with_capacity(facts.usage.len());
-        let mut rest = Some(facts.listed.as_str());
+    pub fn new(facts: &'a Facts<'a>) -> Option<Self> {
+        let mut usage = Room::new(facts.usage.len());
+        let mut all = 0u64;
+        let mut rest = Some(facts.listed);
         if facts.usage.is_empty() {
             rest = rest.filter(|listed| !listed.is_empty());
         }
-        for &ns in &facts.usage {
+        for &value in facts.usage {
             let listed = rest?;
-            let (id, behind) = match listed.find('\0') {
-                Some(end) => (listed.get(..end)?, listed.get(end + 1..)),
-                None => (listed, None),
-            };
-            usage.push((id, ns));
-            rest = behind;
+            let end = find(listed.as_bytes(), 0, |bytes| bytes.is(0));
+            let key = Text::from(listed.get(..end)?);
+            usage.push(Named { key, value });
+            all = all.wrapping_add(value);
+            rest = listed.get(end + 1..);
         }
         if rest.is_some() {
             return None;
         }
-        let usage = map(usage);
-        let all = usage
-            .iter()
-            .fold(0u64, |all, (_, ns)| all.wrapping_add(*ns));
+        if let Some(ordered) = map(&usage) {
+            let kept = ordered.iter().map(|used| used.value);
+            all = kept.fold(0, u64::wrapping_add);
+            usage = ordered;
+        }
         Some(Self { facts, usage, all })
     }
 
     /// The CPU time of a container. 0 where it is not listed.
     fn usage_of(&self, container: &str) -> u64 {
-        let found = self.usage.binary_search_by(|(id, _)| (*id).cmp(container));
+        let found = self
+            .usage
+            .binary_search_by(|used| used.key.text().cmp(container));
         found
             .ok()
             .and_then(|at| self.usage.get(at))
-            .map_or(0, |&(_, ns)| ns)
+            .map_or(0, |used| used.value)
     }
 }
 
 /// Makes of `listed` what a Go map is once it is encoded: ordered by the bytes of the keys, each key
-/// once, with its last figure.
-pub fn map<K: AsRef<str>, V>(listed: Vec<(K, V)>) -> Vec<(K, V)> {
-    let keys: Vec<&str> = listed.iter().map(|(key, _)| key.as_ref()).collect();
-    let Some(order) = rearranged(&keys) else {
-        return listed;
-    };
-    let mut listed: Vec<_> = listed.into_iter().map(Some).collect();
-    let taken = order.into_iter().map(|at| listed.get_mut(at)?.take());
-    taken.flatten().collect()
+/// once, with its last figure. `None` where it is that already.
+fn map<'a, V: Copy>(listed: &[Named<'a, V>]) -> Option<Room<Named<'a, V>>> {
+    let mut keys = Room::new(listed.len());
+    for entry in listed {
+        keys.push(entry.key.text());
+    }
+    let order = order(&keys)?;
+    let mut kept = Room::new(order.len());
+    for at in order.iter() {
+        kept.push(*listed.get(*at)?);
+    }
+    Some(kept)
 }
 
-/// The places of the keys that a map keeps, in its order. `None` where that is all of them as they stand.
+/// The same of what a host answered.
+fn sort<V: Copy>(listed: &mut List<'_, Named<'_, V>>) {
+    if let Some(sorted) = map(listed) {
+        // It lives as long as the answer that it is part of. In the component, that is the end of the call,
+        // when all memory is free again.
+        *listed = List::from(&*sorted.leak());
+    }
+}
+
+/// The places of those of `keys` that a map keeps, in its order. `None` where that is all of them as they
+/// stand.
+///
+/// It is a merge sort from the bottom up, a tenth of the code of the sort in `alloc`, and mostly compares
+/// numbers.
 #[inline(never)]
-fn rearranged(keys: &[&str]) -> Option<Vec<usize>> {
-    if keys.is_sorted_by(|a, b| a < b) {
+fn order(keys: &[&str]) -> Option<Room<usize>> {
+    /// What [`first`] makes of a key, and the key's place.
+    type Item = (u64, usize);
+    if keys.is_sorted_by(|a, b| precedes(a, b)) {
         return None;
     }
-    let mut order = order(keys);
-    // The last of those with one key comes last among them.
-    let mut next = order.clone().into_iter().skip(1);
-    order.retain(|&at| {
-        next.next()
-            .is_none_or(|next| keys.get(at) != keys.get(next))
-    });
-    Some(order)
-}
-
-/// The places of `keys` in the order of their bytes, equal ones in the order in which they stand: a merge
-/// sort from the bottom up. It is a tenth of the code of the sort in `alloc`, and mostly compares numbers.
-fn order(keys: &[&str]) -> Vec<usize> {
-    /// The first eight bytes of a key, as a number of the same order, and the key's place.
-    type Item = (u64, usize);
-    let first = |key: &str| {
-        let mut first = [0; 8];
-        for (to, from) in first.iter_mut().zip(key.bytes()) {
-            *to = from;
-        }
-        u64::from_be_bytes(first)
-    };
+    let mut items = Room::new(keys.len());
+    for (at, key) in keys.iter().enumerate() {
+        items.push((first(key), at));
+    }
     let in_order = |a: &Item, b: &Item| match a.0 == b.0 {
         true => keys.get(a.1) <= keys.get(b.1),
         false => a.0 < b.0,
     };
-    let mut order: Vec<Item> = keys.iter().map(|key| first(key)).zip(0..).collect();
-    let mut merged = Vec::with_capacity(keys.len());
+    let mut merged = Room::new(keys.len());
     let mut width = 1;
     while width < keys.len() {
-        for pair in order.chunks(2 * width) {
+        for pair in items.chunks(2 * width) {
             let (mut left, mut right) = pair.split_at(width.min(pair.len()));
+            // Of those with one key, the left one stands to the left.
             while let (Some((a, lefts)), Some((b, rights))) =
                 (left.split_first(), right.split_first())
             {
@@ -134,81 +134,98 @@ fn order(keys: &[&str]) -> Vec<usize> {
                     right = rights;
                 }
             }
-            merged.extend_from_slice(left);
-            merged.extend_from_slice(right);
+            merged.extend(left);
+            merged.extend(right);
         }
-        core::mem::swap(&mut order, &mut merged);
+        core::mem::swap(&mut items, &mut merged);
         merged.clear();
         width *= 2;
     }
-    order.into_iter().map(|(_, at)| at).collect()
+    let mut kept: Room<usize> = Room::new(keys.len());
+    for &(_, at) in items.iter() {
+        match kept.last_mut() {
+            // The last of those with one key comes last among them.
+            Some(last) if keys.get(*last) == keys.get(at) => *last = at,
+            _ => kept.push(at),
+        }
+    }
+    Some(kept)
 }
 
-/// `containerManager.Event` of a container with so many live tasks.
-pub fn event<'a>(container: &'a str, pids: u64, sandbox: Sandbox<'a>) -> Event<'a> {
-    Event {
-        id: container,
-        pids,
-        memory: memory_share(container, sandbox.facts),
-        container_usage: sandbox.usage,
+/// The first eight bytes of a key, as a number of the same order.
+fn first(key: &str) -> u64 {
+    match key.as_bytes().first_chunk() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => short(key),
     }
 }
 
-/// An [`EventOut`] whose texts are still where the host's answers are.
-#[derive(Debug)]
-pub struct Event<'a> {
-    /// The ID of the container.
-    pub id: &'a str,
-    /// Its live tasks.
-    pub pids: u64,
-    /// Its part of the sandbox's memory, in bytes.
-    pub memory: u64,
-    /// The CPU time of each container of the sandbox, in nanoseconds, ordered by the bytes of the ID.
-    pub container_usage: Vec<(&'a str, u64)>,
+/// The same of a key of less than eight bytes.
+#[cold]
+#[inline(never)]
+fn short(key: &str) -> u64 {
+    let mut first = 0;
+    for at in 0..8 {
+        let byte = key.as_bytes().get(at).copied();
+        first = first << 8 | u64::from(byte.unwrap_or(0));
+    }
+    first
 }
 
-impl From<Event<'_>> for EventOut {
-    fn from(event: Event<'_>) -> Self {
-        let usage = event.container_usage.into_iter();
-        Self {
-            id: event.id.to_owned(),
-            pids: event.pids,
-            memory: event.memory,
-            container_usage: usage.map(|(id, ns)| (id.to_owned(), ns)).collect(),
-        }
+/// Whether a key stands before another one and is not the same.
+#[inline(never)]
+fn precedes(a: &str, b: &str) -> bool {
+    match (first(a), first(b)) {
+        (a, b) if a != b => a < b,
+        _ => a < b,
+    }
+}
+
+/// `containerManager.Event` of a container with so many live tasks.
+pub fn event<'a>(container: &'a str, pids: u64, sandbox: &'a Sandbox<'_>) -> EventOut<'a> {
+    EventOut {
+        id: container.into(),
+        pids,
+        memory: memory_share(container, sandbox.facts),
+        container_usage: sandbox.usage[..].into(),
     }
 }
 
 /// Makes of `data`, what the host measures for this container alone, the data of the event that `runsc
 /// events` prints: the rest is that of the event, with the CPU total of `populateStats`.
 ///
-/// `cgroup` is the CPU time of the sandbox by the account of the host's cgroup, in nanoseconds.
+/// A figure of the container alone needs no estimate, so the host's figures stand, each for itself.
 pub fn complete(
-    data: &mut Stats,
+    data: &mut Stats<'_>,
     container: &str,
     pids: u64,
     sandbox: &Sandbox<'_>,
     cgroup: Option<u64>,
 ) {
-    data.memory.raw = map(take(&mut data.memory.raw));
-    data.hugetlb = map(take(&mut data.hugetlb));
-    data.pids.current.get_or_insert(pids);
+    sort(&mut data.memory.raw);
+    sort(&mut data.hugetlb);
+    let current = &mut data.pids.current;
+    *current = current.get().or(Some(pids)).into();
     let memory = &mut data.memory.usage.usage;
-    memory.get_or_insert_with(|| memory_share(container, sandbox.facts));
+    if memory.get().is_none() {
+        *memory = Some(memory_share(container, sandbox.facts)).into();
+    }
     let total = &mut data.cpu.usage.total;
-    *total = total.or_else(|| cpu_total(container, sandbox, cgroup));
+    if total.get().is_none() {
+        *total = cpu_total(container, sandbox, cgroup).into();
+    }
 }
 
-/// The container's share of the sandbox's memory, in bytes.
+/// A container's part of the sandbox's memory, in bytes.
 ///
 /// A single container has it all, even if it is the root. Among several, the root container is small
 /// and idle and counts as zero; the others share evenly. The remainder of the division is dropped,
 /// as gVisor drops it.
-fn memory_share(container: &str, sandbox: &Facts) -> u64 {
+fn memory_share(container: &str, sandbox: &Facts<'_>) -> u64 {
     match sandbox.containers {
         0 | 1 => sandbox.memory,
-        _ if sandbox.root.as_deref() == Some(container) => 0,
-        several => sandbox.memory / (several - 1),
+        _ if sandbox.root == Some(container) => 0,
+        n => sandbox.memory / (n - 1),
     }
 }
 
@@ -238,26 +255,37 @@ fn cpu_total(container: &str, sandbox: &Sandbox<'_>, cgroup: Option<u64>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Maybe;
+    use alloc::borrow::ToOwned as _;
+    use alloc::string::String;
     use alloc::string::ToString as _;
     use alloc::vec;
+    use alloc::vec::Vec;
 
-    fn used<S: AsRef<str>>(listed: &[(S, u64)]) -> Facts {
+    /// What a host lists. Tests don't mind that it is never freed.
+    fn used<S: AsRef<str>>(listed: &[(S, u64)]) -> Facts<'static> {
         let ids: Vec<_> = listed.iter().map(|(id, _)| id.as_ref()).collect();
+        let usage: Vec<_> = listed.iter().map(|&(_, ns)| ns).collect();
         Facts {
             containers: 1,
-            listed: ids.join("\0"),
-            usage: listed.iter().map(|&(_, ns)| ns).collect(),
+            listed: ids.join("\0").leak(),
+            usage: usage.leak(),
             ..Facts::default()
         }
     }
 
-    fn sandbox(facts: &Facts) -> Sandbox<'_> {
+    fn sandbox<'a>(facts: &'a Facts<'_>) -> Sandbox<'a> {
         Sandbox::new(facts).expect("one figure for each")
+    }
+
+    fn pairs(usage: &[Named<'_, u64>]) -> Vec<(String, u64)> {
+        let pair = |used: &Named<'_, u64>| (used.key.text().to_owned(), used.value);
+        usage.iter().map(pair).collect()
     }
 
     fn share(containers: u64, is_root: bool, memory: u64) -> u64 {
         let root = if is_root { "mine" } else { "other" };
-        let root = (containers > 1).then(|| root.to_owned());
+        let root = (containers > 1).then_some(root);
         let facts = Facts {
             memory,
             containers,
@@ -297,20 +325,21 @@ mod tests {
             ("", 5),
             ("b", 6),
         ]);
-        let seen = sandbox(&seen).usage;
-        assert_eq!(seen, [("", 5), ("b", 6), ("\u{ffee}", 4), ("\u{1f600}", 2)]);
+        let expected = [("", 5), ("b", 6), ("\u{ffee}", 4), ("\u{1f600}", 2)];
+        let expected = expected.map(|(id, ns)| (id.to_owned(), ns));
+        assert_eq!(pairs(&sandbox(&seen).usage), expected);
     }
 
     #[test]
     fn each_id_has_one_figure_or_there_is_no_answer() {
         let listed = |listed: &str, figures: u64| {
+            let usage: Vec<_> = (1..=figures).collect();
             let facts = Facts {
-                listed: listed.into(),
-                usage: (1..=figures).collect(),
+                listed,
+                usage: &usage,
                 ..Facts::default()
             };
-            let listed = Sandbox::new(&facts)?.usage.into_iter();
-            Some(listed.map(|(id, ns)| (id.to_owned(), ns)).collect())
+            Some(pairs(&Sandbox::new(&facts)?.usage))
         };
         let of = |listed: &[(&str, u64)]| -> Option<Vec<_>> {
             Some(listed.iter().map(|&(id, ns)| (id.to_owned(), ns)).collect())
@@ -347,7 +376,9 @@ mod tests {
                 })
                 .collect();
             let ordered: std::collections::BTreeMap<_, _> = listed.iter().cloned().collect();
-            assert!(map(listed).into_iter().eq(ordered), "{size}");
+            let seen = used(&listed);
+            let usage = pairs(&sandbox(&seen).usage);
+            assert!(usage.into_iter().eq(ordered), "{size}");
         }
     }
 
@@ -407,7 +438,7 @@ mod tests {
         let seen = Facts {
             memory: 90,
             containers: 4,
-            root: Some("pause".into()),
+            root: Some("pause"),
             ..used(&[("a", 1), ("b", 3)])
         };
         let seen = sandbox(&seen);
@@ -416,24 +447,24 @@ mod tests {
             data
         };
         let estimated = complete(Stats::default());
-        assert_eq!(estimated.pids.current, Some(2));
-        assert_eq!(estimated.memory.usage.usage, Some(30));
-        assert_eq!(estimated.cpu.usage.total, Some(2));
+        assert_eq!(estimated.pids.current, Maybe::Some(2));
+        assert_eq!(estimated.memory.usage.usage, Maybe::Some(30));
+        assert_eq!(estimated.cpu.usage.total, Maybe::Some(2));
 
         let mut own = Stats::default();
-        own.memory.usage.usage = Some(0);
-        own.memory.usage.limit = Some(64);
+        own.memory.usage.usage = Maybe::Some(0);
+        own.memory.usage.limit = Maybe::Some(64);
         let measured = complete(own);
-        assert_eq!(measured.memory.usage.usage, Some(0));
-        assert_eq!(measured.memory.usage.limit, Some(64));
-        assert_eq!(measured.cpu.usage.total, Some(2));
+        assert_eq!(measured.memory.usage.usage, Maybe::Some(0));
+        assert_eq!(measured.memory.usage.limit, Maybe::Some(64));
+        assert_eq!(measured.cpu.usage.total, Maybe::Some(2));
 
         let mut own = Stats::default();
-        own.cpu.usage.total = Some(7);
-        own.pids.current = Some(3);
+        own.cpu.usage.total = Maybe::Some(7);
+        own.pids.current = Maybe::Some(3);
         let measured = complete(own);
-        assert_eq!(measured.cpu.usage.total, Some(7));
-        assert_eq!(measured.pids.current, Some(3));
-        assert_eq!(measured.memory.usage.usage, Some(30));
+        assert_eq!(measured.cpu.usage.total, Maybe::Some(7));
+        assert_eq!(measured.pids.current, Maybe::Some(3));
+        assert_eq!(measured.memory.usage.usage, Maybe::Some(30));
     }
 }

@@ -3,601 +3,689 @@
 //! The rules are those of Go 1.20, with which the gVisor of the reference was built. Strings are
 //! valid Unicode in WIT, so Go's rules for broken UTF-8 never apply.
 
-use alloc::string::String;
-
-use crate::Dialect;
-use crate::event::Event;
+use crate::arena::Room;
+use crate::scan::find;
 use crate::types::{
-    Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, IntelRdt, Memory, MemoryEntry,
-    NetworkInterface, Pids, Psi, PsiData, Stats,
+    Blkio, BlkioEntry, Cpu, Cpuset, Dialect, EventOut, Hugetlb, IntelRdt, Maybe, Memory,
+    MemoryEntry, Named, NetworkInterface, Pids, Psi, PsiData, Stats, Text,
 };
 
-/// gVisor's `boot.EventOut` as `json.Marshal` prints it.
-pub fn event_out(value: &Event<'_>) -> String {
-    // An event takes 300 bytes and more, a container's usage the ID, up to 20 digits, and four signs.
-    let usage = value.container_usage.iter();
-    let usage: usize = usage.map(|(id, _)| id.len() + 24).sum();
-    let mut out = String::with_capacity(1024 + usage);
-    let mut data = Stats::default();
-    data.pids.current = Some(value.pids);
-    data.memory.usage.usage = Some(value.memory);
-    object(&mut out, |o| {
-        event(o.key("event"), value.id, &data, Dialect::Runsc);
-        map(o.key("containerUsage"), &value.container_usage, number);
-    });
-    out
+/// gVisor's `boot.EventOut` as `json.Marshal` prints it, with all fields that its sentry doesn't set.
+pub fn event_out(value: &EventOut<'_>) -> Written {
+    let usage = value.container_usage.items();
+    // IDs have 64 digits, as a rule, and figures up to 20.
+    let mut json = Json::with_capacity(512 + 88 * usage.len());
+    json.put(r#"{"event":{"type":"stats","id":"#);
+    json.text(&value.id);
+    json.put(r#","data":{"cpu":{"usage":{}},"memory":{"usage":{"limit":0,"#);
+    if value.memory != 0 {
+        json.put(r#""usage":"#);
+        json.number(value.memory);
+        json.put(",");
+    }
+    json.put(concat!(
+        r#""failcnt":0},"swap":{"limit":0,"failcnt":0},"kernel":{"limit":0,"failcnt":0},"#,
+        r#""kernelTCP":{"limit":0,"failcnt":0}},"pids":{"#,
+    ));
+    if value.pids != 0 {
+        json.put(r#""current":"#);
+        json.number(value.pids);
+    }
+    json.put(r#"}}},"containerUsage":"#);
+    json.map(usage, |json, ns| json.number(*ns));
+    json.put("}");
+    json.written()
 }
 
 /// An event as `json.Marshal` prints it: gVisor's `boot.Event`, or runc's `types.Event`.
-pub fn stats_event(id: &str, data: &Stats, dialect: Dialect) -> String {
-    let mut out = String::with_capacity(2048 + 48 * data.memory.raw.len());
-    event(&mut out, id, data, dialect);
-    out
+pub fn stats_event(id: &str, data: &Stats<'_>, dialect: Dialect) -> Written {
+    let mut json = Json::with_capacity(2048 + 48 * data.memory.raw.len());
+    json.put(r#"{"type":"stats","id":"#);
+    json.text(id);
+    json.put(r#","data":"#);
+    match dialect {
+        Dialect::Runsc => json.runsc_stats(data),
+        Dialect::Runc => json.runc_stats(data),
+    }
+    json.put("}");
+    json.written()
 }
 
 /// runc's `types.Event` of type `oom`, which has no data.
-pub fn oom_event(container: &str) -> String {
-    let mut out = String::new();
-    object(&mut out, |o| {
-        string(o.key("type"), "oom");
-        string(o.key("id"), container);
-    });
-    out
-}
-
-fn event(out: &mut String, id: &str, data: &Stats, dialect: Dialect) {
-    object(out, |o| {
-        string(o.key("type"), "stats");
-        string(o.key("id"), id);
-        let stats = match dialect {
-            Dialect::Runsc => runsc::stats,
-            Dialect::Runc => runc::stats,
-        };
-        stats(o.key("data"), data);
-    });
+pub fn oom_event(container: &str) -> Written {
+    let mut json = Json::with_capacity(64 + container.len());
+    json.put(r#"{"type":"oom","id":"#);
+    json.text(container);
+    json.put("}");
+    json.written()
 }
 
 /// The fields of gVisor's runsc/boot/events.go, in its order.
-mod runsc {
-    use super::*;
-
-    pub fn stats(out: &mut String, value: &Stats) {
-        object(out, |o| {
-            cpu(o.key("cpu"), &value.cpu);
-            memory(o.key("memory"), &value.memory);
-            pids(o.key("pids"), &value.pids);
-        });
-    }
-
-    fn cpu(out: &mut String, value: &Cpu) {
-        object(out, |o| {
-            object(o.key("usage"), |o| {
-                o.omit_empty("kernel", value.usage.kernel);
-                o.omit_empty("user", value.usage.user);
-                o.omit_empty("total", value.usage.total);
-                o.list("percpu", &value.usage.percpu, |out, ns| number(out, *ns));
-            });
-        });
-    }
-
-    fn memory(out: &mut String, value: &Memory) {
-        object(out, |o| {
-            o.omit_empty("cache", value.cache);
-            // `omitempty` never leaves out a struct.
-            memory_entry(o.key("usage"), &value.usage);
-            memory_entry(o.key("swap"), &value.swap);
-            memory_entry(o.key("kernel"), &value.kernel);
-            memory_entry(o.key("kernelTCP"), &value.kernel_tcp);
-            if !value.raw.is_empty() {
-                map(o.key("raw"), &value.raw, number);
-            }
-        });
+impl Json {
+    fn runsc_stats(&mut self, value: &Stats<'_>) {
+        self.open();
+        self.key(key!("cpu"));
+        self.open();
+        self.key(key!("usage"));
+        self.open();
+        let usage = &value.cpu.usage;
+        self.omit_empty(key!("kernel"), &usage.kernel);
+        self.omit_empty(key!("user"), &usage.user);
+        self.omit_empty(key!("total"), &usage.total);
+        self.figures(key!("percpu"), &usage.percpu);
+        self.close();
+        self.close();
+        self.key(key!("memory"));
+        self.open();
+        let memory = &value.memory;
+        self.omit_empty(key!("cache"), &memory.cache);
+        // `omitempty` never leaves out a struct.
+        self.memory_entry(key!("usage"), &memory.usage);
+        self.memory_entry(key!("swap"), &memory.swap);
+        self.memory_entry(key!("kernel"), &memory.kernel);
+        self.memory_entry(key!("kernelTCP"), &memory.kernel_tcp);
+        self.raw(&memory.raw);
+        self.close();
+        self.pids(&value.pids);
+        self.close();
     }
 }
 
 /// The fields of runc's types/events.go, in its order, and of what it takes from other packages.
-mod runc {
-    use super::*;
-
-    pub fn stats(out: &mut String, value: &Stats) {
-        object(out, |o| {
-            cpu(o.key("cpu"), &value.cpu);
-            cpuset(o.key("cpuset"), &value.cpuset);
-            memory(o.key("memory"), &value.memory);
-            pids(o.key("pids"), &value.pids);
-            blkio(o.key("blkio"), &value.blkio);
-            map(o.key("hugetlb"), &value.hugetlb, hugetlb);
-            intel_rdt(o.key("intel_rdt"), &value.intel_rdt);
-            if value.network_interfaces.is_empty() {
-                // A nil slice without `omitempty`.
-                o.key("network_interfaces").push_str("null");
-            } else {
-                o.list(
-                    "network_interfaces",
-                    &value.network_interfaces,
-                    network_interface,
-                );
-            }
-        });
+impl Json {
+    fn runc_stats(&mut self, value: &Stats<'_>) {
+        self.open();
+        self.runc_cpu(&value.cpu);
+        self.cpuset(&value.cpuset);
+        self.runc_memory(&value.memory);
+        self.pids(&value.pids);
+        self.blkio(&value.blkio);
+        self.key(key!("hugetlb"));
+        self.map(&value.hugetlb, Self::hugetlb);
+        self.intel_rdt(&value.intel_rdt);
+        if value.network_interfaces.is_empty() {
+            // A nil slice without `omitempty`.
+            self.key(key!("network_interfaces"));
+            self.put("null");
+        } else {
+            self.list(
+                key!("network_interfaces"),
+                &value.network_interfaces,
+                Self::network_interface,
+            );
+        }
+        self.close();
     }
 
-    fn cpu(out: &mut String, value: &Cpu) {
-        let CpuUsage {
-            kernel,
-            user,
-            total,
-            percpu,
-            percpu_kernel,
-            percpu_user,
-        } = &value.usage;
-        let throttling = value.throttling;
-        let lists = [
-            ("percpu", percpu),
-            ("percpu_kernel", percpu_kernel),
-            ("percpu_user", percpu_user),
-        ];
-        object(out, |o| {
-            if !is_zero(&[*kernel, *user, *total]) || lists.iter().any(|(_, l)| !l.is_empty()) {
-                object(o.key("usage"), |o| {
-                    o.omit_empty("total", *total);
-                    for (key, list) in lists {
-                        o.list(key, list, |out, ns| number(out, *ns));
-                    }
-                    o.number("kernel", *kernel);
-                    o.number("user", *user);
-                });
-            }
-            let (periods, throttled) = (throttling.periods, throttling.throttled_periods);
-            if !is_zero(&[periods, throttled, throttling.throttled_time]) {
-                object(o.key("throttling"), |o| {
-                    o.omit_empty("periods", periods);
-                    o.omit_empty("throttledPeriods", throttled);
-                    o.omit_empty("throttledTime", throttling.throttled_time);
-                });
-            }
-            psi(o, value.psi);
-        });
+    fn runc_cpu(&mut self, value: &Cpu<'_>) {
+        self.key(key!("cpu"));
+        self.open();
+        let usage = &value.usage;
+        let lists = [&usage.percpu, &usage.percpu_kernel, &usage.percpu_user];
+        let zero = is_zero(&[usage.kernel, usage.user, usage.total]);
+        if !zero || lists.iter().any(|list| !list.is_empty()) {
+            self.key(key!("usage"));
+            self.open();
+            self.omit_empty(key!("total"), &usage.total);
+            self.figures(key!("percpu"), &usage.percpu);
+            self.figures(key!("percpu_kernel"), &usage.percpu_kernel);
+            self.figures(key!("percpu_user"), &usage.percpu_user);
+            self.figure(key!("kernel"), &usage.kernel);
+            self.figure(key!("user"), &usage.user);
+            self.close();
+        }
+        let throttling = &value.throttling;
+        if !is_zero(&[
+            throttling.periods,
+            throttling.throttled_periods,
+            throttling.throttled_time,
+        ]) {
+            self.key(key!("throttling"));
+            self.open();
+            self.omit_empty(key!("periods"), &throttling.periods);
+            self.omit_empty(key!("throttledPeriods"), &throttling.throttled_periods);
+            self.omit_empty(key!("throttledTime"), &throttling.throttled_time);
+            self.close();
+        }
+        self.psi(&value.psi);
+        self.close();
     }
 
-    fn cpuset(out: &mut String, value: &Cpuset) {
-        object(out, |o| {
-            o.list("cpus", &value.cpus, |out, n| number(out, (*n).into()));
-            o.number("cpu_exclusive", value.cpu_exclusive);
-            o.list("mems", &value.mems, |out, n| number(out, (*n).into()));
-            for (key, figure) in [
-                ("mem_hardwall", value.mem_hardwall),
-                ("mem_exclusive", value.mem_exclusive),
-                ("memory_migrate", value.memory_migrate),
-                ("memory_spread_page", value.memory_spread_page),
-                ("memory_spread_slab", value.memory_spread_slab),
-                ("memory_pressure", value.memory_pressure),
-                ("sched_load_balance", value.sched_load_balance),
-            ] {
-                o.number(key, figure);
-            }
-            let out = o.key("sched_relax_domain_level");
-            let level = value.sched_relax_domain_level.unwrap_or(0);
-            if level < 0 {
-                put(out, '-');
-            }
-            number(out, level.unsigned_abs());
-        });
+    fn cpuset(&mut self, value: &Cpuset<'_>) {
+        self.key(key!("cpuset"));
+        self.open();
+        self.numbers(key!("cpus"), &value.cpus);
+        self.figure(key!("cpu_exclusive"), &value.cpu_exclusive);
+        self.numbers(key!("mems"), &value.mems);
+        self.figure(key!("mem_hardwall"), &value.mem_hardwall);
+        self.figure(key!("mem_exclusive"), &value.mem_exclusive);
+        self.figure(key!("memory_migrate"), &value.memory_migrate);
+        self.figure(key!("memory_spread_page"), &value.memory_spread_page);
+        self.figure(key!("memory_spread_slab"), &value.memory_spread_slab);
+        self.figure(key!("memory_pressure"), &value.memory_pressure);
+        self.figure(key!("sched_load_balance"), &value.sched_load_balance);
+        self.key(key!("sched_relax_domain_level"));
+        let level = value.sched_relax_domain_level.get().unwrap_or(0);
+        if level < 0 {
+            self.put("-");
+        }
+        self.number(level.unsigned_abs());
+        self.close();
     }
 
-    fn memory(out: &mut String, value: &Memory) {
-        object(out, |o| {
-            o.omit_empty("cache", value.cache);
-            for (key, entry) in [
-                ("usage", value.usage),
-                ("swap", value.swap),
-                ("kernel", value.kernel),
-                ("kernelTCP", value.kernel_tcp),
-            ] {
-                // `omitzero`, since runc 1.4.
-                if !is_zero(&[entry.limit, entry.usage, entry.max, entry.failcnt]) {
-                    memory_entry(o.key(key), &entry);
-                }
-            }
-            if !value.raw.is_empty() {
-                map(o.key("raw"), &value.raw, number);
-            }
-            psi(o, value.psi);
-        });
+    fn runc_memory(&mut self, value: &Memory<'_>) {
+        self.key(key!("memory"));
+        self.open();
+        self.omit_empty(key!("cache"), &value.cache);
+        self.omit_zero(key!("usage"), &value.usage);
+        self.omit_zero(key!("swap"), &value.swap);
+        self.omit_zero(key!("kernel"), &value.kernel);
+        self.omit_zero(key!("kernelTCP"), &value.kernel_tcp);
+        self.raw(&value.raw);
+        self.psi(&value.psi);
+        self.close();
+    }
+
+    /// `omitzero`, since runc 1.4.
+    #[inline(never)]
+    fn omit_zero(&mut self, key: Key, value: &MemoryEntry) {
+        if !is_zero(&[value.limit, value.usage, value.max, value.failcnt]) {
+            self.memory_entry(key, value);
+        }
     }
 
     /// A member `psi`, where there is one. The structs in it are `omitzero` in opencontainers/cgroups since
     /// version 0.0.7.
-    fn psi(o: &mut Object<'_>, value: Option<Psi>) {
-        let Some(value) = value else { return };
-        object(o.key("psi"), |o| {
-            for (key, data) in [("some", value.some), ("full", value.full)] {
-                if data != PsiData::default() {
-                    object(o.key(key), |o| {
-                        percent(o.key("avg10"), data.avg10);
-                        percent(o.key("avg60"), data.avg60);
-                        percent(o.key("avg300"), data.avg300);
-                        number(o.key("total"), data.total);
-                    });
-                }
-            }
-        });
+    #[inline(never)]
+    fn psi(&mut self, value: &Maybe<Psi>) {
+        if let Maybe::Some(value) = value {
+            self.key(key!("psi"));
+            self.open();
+            self.psi_data(key!("some"), &value.some);
+            self.psi_data(key!("full"), &value.full);
+            self.close();
+        }
+    }
+
+    #[inline(never)]
+    fn psi_data(&mut self, key: Key, value: &PsiData) {
+        if *value != PsiData::default() {
+            self.key(key);
+            self.open();
+            self.percent(key!("avg10"), value.avg10);
+            self.percent(key!("avg60"), value.avg60);
+            self.percent(key!("avg300"), value.avg300);
+            self.number_of(key!("total"), value.total);
+            self.close();
+        }
     }
 
     /// Hundredths as the float64 that they are in runc: the shortest decimal fraction.
-    fn percent(out: &mut String, hundredths: u32) {
-        number(out, (hundredths / 100).into());
+    #[inline(never)]
+    fn percent(&mut self, key: Key, hundredths: u32) {
+        self.number_of(key, (hundredths / 100).into());
         let (tenths, rest) = (hundredths / 10 % 10, hundredths % 10);
         if (tenths, rest) != (0, 0) {
-            put(out, '.');
-            number(out, tenths.into());
+            self.put(".");
+            self.number(tenths.into());
         }
         if rest != 0 {
-            number(out, rest.into());
+            self.number(rest.into());
         }
     }
 
-    fn blkio(out: &mut String, value: &Blkio) {
-        type Figure = fn(&BlkioEntry) -> Option<u64>;
-        let lists: [(&str, Figure); 8] = [
-            ("ioServiceBytesRecursive", |entry| entry.io_service_bytes),
-            ("ioServicedRecursive", |entry| entry.io_serviced),
-            ("ioQueueRecursive", |entry| entry.io_queued),
-            ("ioServiceTimeRecursive", |entry| entry.io_service_time),
-            ("ioWaitTimeRecursive", |entry| entry.io_wait_time),
-            ("ioMergedRecursive", |entry| entry.io_merged),
-            ("ioTimeRecursive", |entry| entry.io_time),
-            ("sectorsRecursive", |entry| entry.sectors),
-        ];
-        object(out, |o| {
-            for (key, figure) in lists {
-                let entries = value.entries.iter();
-                let entries = entries.filter_map(|entry| Some((entry, figure(entry)?)));
-                o.list(key, entries, |out, (entry, figure)| {
-                    object(out, |o| {
-                        o.omit_empty("major", Some(entry.major));
-                        o.omit_empty("minor", Some(entry.minor));
-                        o.omit_empty_string("op", &entry.op);
-                        o.omit_empty("value", Some(figure));
-                    });
-                });
-            }
-            psi(o, value.psi);
+    fn blkio(&mut self, value: &Blkio<'_>) {
+        self.key(key!("blkio"));
+        self.open();
+        let rows = value.entries.items();
+        self.column(key!("ioServiceBytesRecursive"), rows, |r| {
+            &r.io_service_bytes
         });
+        self.column(key!("ioServicedRecursive"), rows, |r| &r.io_serviced);
+        self.column(key!("ioQueueRecursive"), rows, |r| &r.io_queued);
+        self.column(key!("ioServiceTimeRecursive"), rows, |r| &r.io_service_time);
+        self.column(key!("ioWaitTimeRecursive"), rows, |r| &r.io_wait_time);
+        self.column(key!("ioMergedRecursive"), rows, |r| &r.io_merged);
+        self.column(key!("ioTimeRecursive"), rows, |r| &r.io_time);
+        self.column(key!("sectorsRecursive"), rows, |r| &r.sectors);
+        self.psi(&value.psi);
+        self.close();
     }
 
-    fn hugetlb(out: &mut String, value: Hugetlb) {
-        object(out, |o| {
-            o.omit_empty("usage", value.usage);
-            o.omit_empty("max", value.max);
-            o.number("failcnt", value.failcnt);
-        });
-    }
-
-    fn intel_rdt(out: &mut String, value: &IntelRdt) {
-        object(out, |o| {
-            if let Some(info) = &value.l3_cache_info {
-                object(o.key("l3_cache_info"), |o| {
-                    o.omit_empty_string("cbm_mask", &info.cbm_mask);
-                    o.omit_empty("min_cbm_bits", Some(info.min_cbm_bits));
-                    o.omit_empty("num_closids", Some(info.num_closids));
-                });
-            }
-            o.omit_empty_string(
-                "l3_cache_schema_root",
-                value.l3_cache_schema_root.as_deref().unwrap_or_default(),
-            );
-            o.omit_empty_string(
-                "l3_cache_schema",
-                value.l3_cache_schema.as_deref().unwrap_or_default(),
-            );
-            if let Some(info) = &value.mem_bw_info {
-                object(o.key("mem_bw_info"), |o| {
-                    o.omit_empty("bandwidth_gran", Some(info.bandwidth_gran));
-                    o.omit_empty("delay_linear", Some(info.delay_linear));
-                    o.omit_empty("min_bandwidth", Some(info.min_bandwidth));
-                    o.omit_empty("num_closids", Some(info.num_closids));
-                });
-            }
-            o.omit_empty_string(
-                "mem_bw_schema_root",
-                value.mem_bw_schema_root.as_deref().unwrap_or_default(),
-            );
-            o.omit_empty_string(
-                "mem_bw_schema",
-                value.mem_bw_schema.as_deref().unwrap_or_default(),
-            );
-            o.list("schemata", &value.schemata, |out, line| string(out, line));
-            o.list("mbm_stats", &value.mbm_stats, |out, node| {
-                object(out, |o| {
-                    o.number("mbm_total_bytes", Some(node.mbm_total_bytes));
-                    o.number("mbm_local_bytes", Some(node.mbm_local_bytes));
-                });
-            });
-            o.list("cmt_stats", &value.cmt_stats, |out, node| {
-                object(out, |o| o.number("llc_occupancy", Some(node.llc_occupancy)));
-            });
-        });
-    }
-
-    fn network_interface(out: &mut String, value: &NetworkInterface) {
-        object(out, |o| {
-            string(o.key("Name"), &value.name);
-            for (key, figure) in [
-                ("RxBytes", value.rx_bytes),
-                ("RxPackets", value.rx_packets),
-                ("RxErrors", value.rx_errors),
-                ("RxDropped", value.rx_dropped),
-                ("TxBytes", value.tx_bytes),
-                ("TxPackets", value.tx_packets),
-                ("TxErrors", value.tx_errors),
-                ("TxDropped", value.tx_dropped),
-            ] {
-                o.number(key, Some(figure));
-            }
-        });
-    }
-
-    /// Whether `omitzero` leaves out a struct of these fields.
-    fn is_zero(fields: &[Option<u64>]) -> bool {
-        fields.iter().all(|field| matches!(field, None | Some(0)))
-    }
-}
-
-// What the two have in common.
-
-fn memory_entry(out: &mut String, value: &MemoryEntry) {
-    object(out, |o| {
-        o.number("limit", value.limit);
-        o.omit_empty("usage", value.usage);
-        o.omit_empty("max", value.max);
-        o.number("failcnt", value.failcnt);
-    });
-}
-
-fn pids(out: &mut String, value: &Pids) {
-    object(out, |o| {
-        o.omit_empty("current", value.current);
-        o.omit_empty("limit", value.limit);
-    });
-}
-
-/// An object whose members are written one by one.
-struct Object<'a> {
-    out: &'a mut String,
-    empty: bool,
-}
-
-/// An object with the members that `fill` writes.
-fn object(out: &mut String, fill: impl FnOnce(&mut Object<'_>)) {
-    put(out, '{');
-    fill(&mut Object {
-        out: &mut *out,
-        empty: true,
-    });
-    put(out, '}');
-}
-
-/// `String::push`, out of line: there are dozens of callers.
-#[inline(never)]
-fn put(out: &mut String, c: char) {
-    out.push(c);
-}
-
-impl Object<'_> {
-    /// Begins a member; its value is what the caller writes next. `key` needs no escape.
+    /// One of runc's lists of devices: the rows that have such a figure.
     #[inline(never)]
-    fn key(&mut self, key: &str) -> &mut String {
-        self.out.push_str(if self.empty { "\"" } else { ",\"" });
-        self.empty = false;
-        self.out.push_str(key);
-        self.out.push_str("\":");
-        self.out
+    fn column(
+        &mut self,
+        key: Key,
+        rows: &[BlkioEntry<'_>],
+        figure: for<'a> fn(&'a BlkioEntry<'_>) -> &'a Maybe<u64>,
+    ) {
+        let mut any = false;
+        for row in rows {
+            let Maybe::Some(value) = *figure(row) else {
+                continue;
+            };
+            if any {
+                self.put(",");
+            } else {
+                self.key(key);
+                self.put("[");
+                any = true;
+            }
+            self.open();
+            self.omit_zero_number(key!("major"), row.major);
+            self.omit_zero_number(key!("minor"), row.minor);
+            self.omit_empty_text(key!("op"), &row.op);
+            self.omit_zero_number(key!("value"), value);
+            self.close();
+        }
+        if any {
+            self.put("]");
+        }
+    }
+
+    fn hugetlb(&mut self, value: &Hugetlb) {
+        self.open();
+        self.omit_empty(key!("usage"), &value.usage);
+        self.omit_empty(key!("max"), &value.max);
+        self.figure(key!("failcnt"), &value.failcnt);
+        self.close();
+    }
+
+    fn intel_rdt(&mut self, value: &IntelRdt<'_>) {
+        self.key(key!("intel_rdt"));
+        self.open();
+        if let Maybe::Some(info) = &value.l3_cache_info {
+            self.key(key!("l3_cache_info"));
+            self.open();
+            self.omit_empty_text(key!("cbm_mask"), &info.cbm_mask);
+            self.omit_zero_number(key!("min_cbm_bits"), info.min_cbm_bits);
+            self.omit_zero_number(key!("num_closids"), info.num_closids);
+            self.close();
+        }
+        self.omit_unknown_text(key!("l3_cache_schema_root"), &value.l3_cache_schema_root);
+        self.omit_unknown_text(key!("l3_cache_schema"), &value.l3_cache_schema);
+        if let Maybe::Some(info) = &value.mem_bw_info {
+            self.key(key!("mem_bw_info"));
+            self.open();
+            self.omit_zero_number(key!("bandwidth_gran"), info.bandwidth_gran);
+            self.omit_zero_number(key!("delay_linear"), info.delay_linear);
+            self.omit_zero_number(key!("min_bandwidth"), info.min_bandwidth);
+            self.omit_zero_number(key!("num_closids"), info.num_closids);
+            self.close();
+        }
+        self.omit_unknown_text(key!("mem_bw_schema_root"), &value.mem_bw_schema_root);
+        self.omit_unknown_text(key!("mem_bw_schema"), &value.mem_bw_schema);
+        self.list(key!("schemata"), &value.schemata, |json, line| {
+            json.text(line);
+        });
+        self.list(key!("mbm_stats"), &value.mbm_stats, |json, node| {
+            json.open();
+            json.number_of(key!("mbm_total_bytes"), node.mbm_total_bytes);
+            json.number_of(key!("mbm_local_bytes"), node.mbm_local_bytes);
+            json.close();
+        });
+        self.list(key!("cmt_stats"), &value.cmt_stats, |json, node| {
+            json.open();
+            json.number_of(key!("llc_occupancy"), node.llc_occupancy);
+            json.close();
+        });
+        self.close();
+    }
+
+    fn network_interface(&mut self, value: &NetworkInterface<'_>) {
+        self.open();
+        self.key(key!("Name"));
+        self.text(&value.name);
+        self.number_of(key!("RxBytes"), value.rx_bytes);
+        self.number_of(key!("RxPackets"), value.rx_packets);
+        self.number_of(key!("RxErrors"), value.rx_errors);
+        self.number_of(key!("RxDropped"), value.rx_dropped);
+        self.number_of(key!("TxBytes"), value.tx_bytes);
+        self.number_of(key!("TxPackets"), value.tx_packets);
+        self.number_of(key!("TxErrors"), value.tx_errors);
+        self.number_of(key!("TxDropped"), value.tx_dropped);
+        self.close();
+    }
+}
+
+/// Whether `omitzero` leaves out a struct of these fields.
+fn is_zero(fields: &[Maybe<u64>]) -> bool {
+    fields.iter().all(|field| field.get().unwrap_or(0) == 0)
+}
+
+/// What the two have in common.
+impl Json {
+    #[inline(never)]
+    fn memory_entry(&mut self, key: Key, value: &MemoryEntry) {
+        self.key(key);
+        self.open();
+        self.figure(key!("limit"), &value.limit);
+        self.omit_empty(key!("usage"), &value.usage);
+        self.omit_empty(key!("max"), &value.max);
+        self.figure(key!("failcnt"), &value.failcnt);
+        self.close();
+    }
+
+    #[inline(never)]
+    fn raw(&mut self, value: &[Named<'_, u64>]) {
+        if !value.is_empty() {
+            self.key(key!("raw"));
+            self.map(value, |json, figure| json.number(*figure));
+        }
+    }
+
+    #[inline(never)]
+    fn pids(&mut self, value: &Pids) {
+        self.key(key!("pids"));
+        self.open();
+        self.omit_empty(key!("current"), &value.current);
+        self.omit_empty(key!("limit"), &value.limit);
+        self.close();
+    }
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Written(Room<u8>);
+
+impl Written {
+    /// The text.
+    pub fn text(&self) -> &str {
+        // SAFETY: it is made of texts.
+        unsafe { str::from_utf8_unchecked(&self.0) }
+    }
+
+    /// Gives back the room that is not needed.
+    pub fn shrink(&mut self) {
+        self.0.shrink();
+    }
+
+    /// The text, for as long as it may be needed.
+    pub fn leak<'a>(self) -> &'a str {
+        // SAFETY: see above.
+        unsafe { str::from_utf8_unchecked(self.0.leak()) }
+    }
+}
+
+/// The key of a member, with all that stands around it: what [`key!`] makes.
+type Key = &'static str;
+
+/// The text of a key that needs no escape. What stands before the value is one piece.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+use key;
+
+/// JSON that is being written. Its methods are out of line where there are dozens of callers.
+struct Json {
+    out: Room<u8>,
+    /// Whether the next member follows another one.
+    comma: bool,
+}
+
+impl Json {
+    fn with_capacity(bytes: usize) -> Self {
+        Self {
+            out: Room::new(bytes),
+            comma: false,
+        }
+    }
+
+    fn written(self) -> Written {
+        Written(self.out)
+    }
+
+    #[inline(never)]
+    fn put(&mut self, text: &str) {
+        self.out.extend(text.as_bytes());
+    }
+
+    #[inline(never)]
+    fn put_char(&mut self, c: char) {
+        self.put(c.encode_utf8(&mut [0; 4]));
+    }
+
+    #[inline(never)]
+    fn open(&mut self) {
+        self.put("{");
+        self.comma = false;
+    }
+
+    #[inline(never)]
+    fn close(&mut self) {
+        self.put("}");
+        self.comma = true;
+    }
+
+    /// Begins a member; its value is what is written next.
+    #[inline(never)]
+    fn key(&mut self, key: Key) {
+        let from = usize::from(!self.comma);
+        self.put(key.get(from..).unwrap_or_default());
+        self.comma = true;
+    }
+
+    #[inline(never)]
+    fn number_of(&mut self, key: Key, value: u64) {
+        self.key(key);
+        self.number(value);
+    }
+
+    /// `omitempty`: a number that is 0 is left out.
+    #[inline(never)]
+    fn omit_zero_number(&mut self, key: Key, value: u64) {
+        if value != 0 {
+            self.number_of(key, value);
+        }
     }
 
     /// A number. One that is not known counts as 0.
     #[inline(never)]
-    fn number(&mut self, key: &str, value: Option<u64>) {
-        number(self.key(key), value.unwrap_or(0));
+    fn figure(&mut self, key: Key, value: &Maybe<u64>) {
+        self.number_of(key, value.get().unwrap_or(0));
     }
 
     /// `omitempty`: a number that is 0, or not known, is left out.
     #[inline(never)]
-    fn omit_empty(&mut self, key: &str, value: Option<u64>) {
-        if let Some(value @ 1..) = value {
-            number(self.key(key), value);
-        }
+    fn omit_empty(&mut self, key: Key, value: &Maybe<u64>) {
+        self.omit_zero_number(key, value.get().unwrap_or(0));
     }
 
     /// `omitempty`: a string that is empty is left out.
     #[inline(never)]
-    fn omit_empty_string(&mut self, key: &str, value: &str) {
+    fn omit_empty_text(&mut self, key: Key, value: &str) {
         if !value.is_empty() {
-            string(self.key(key), value);
+            self.key(key);
+            self.text(value);
         }
+    }
+
+    /// The same where it may not be known.
+    #[inline(never)]
+    fn omit_unknown_text(&mut self, key: Key, value: &Maybe<Text<'_>>) {
+        self.omit_empty_text(key, value.get().unwrap_or_default().text());
+    }
+
+    #[inline(never)]
+    fn numbers(&mut self, key: Key, values: &[u16]) {
+        self.list(key, values, |json, value| json.number((*value).into()));
+    }
+
+    #[inline(never)]
+    fn figures(&mut self, key: Key, values: &[u64]) {
+        self.list(key, values, |json, value| json.number(*value));
     }
 
     /// `omitempty`: a list that is empty is left out.
-    fn list<T>(
-        &mut self,
-        key: &str,
-        values: impl IntoIterator<Item = T>,
-        write: impl Fn(&mut String, T),
-    ) {
-        let mut values = values.into_iter().peekable();
-        if values.peek().is_none() {
+    fn list<T>(&mut self, key: Key, values: &[T], write: impl Fn(&mut Self, &T)) {
+        if values.is_empty() {
             return;
         }
-        let out = self.key(key);
-        let mut before = '[';
+        self.key(key);
+        let mut before = "[";
         for value in values {
-            put(out, before);
-            write(out, value);
-            before = ',';
+            self.put(before);
+            write(self, value);
+            before = ",";
         }
-        put(out, ']');
+        self.put("]");
     }
-}
 
-/// A key that may need escapes.
-#[inline(never)]
-fn key_of(out: &mut String, key: &str) {
-    string(out, key);
-    out.push(':');
-}
-
-/// An object of keys that may need escapes, in the order of `entries`.
-fn map<K: AsRef<str>, V: Copy>(
-    out: &mut String,
-    entries: &[(K, V)],
-    write: impl Fn(&mut String, V),
-) {
-    out.push('{');
-    let mut first = true;
-    for (key, value) in entries {
-        if !first {
-            out.push(',');
+    /// An object of keys that may need escapes, in the order of `entries`.
+    fn map<T>(&mut self, entries: &[Named<'_, T>], write: impl Fn(&mut Self, &T)) {
+        let mut before = b'{';
+        for entry in entries {
+            self.out.push(before);
+            self.text(&entry.key);
+            self.out.push(b':');
+            write(self, &entry.value);
+            before = b',';
         }
-        first = false;
-        key_of(out, key.as_ref());
-        write(out, *value);
+        self.put(if entries.is_empty() { "{}" } else { "}" });
     }
-    out.push('}');
-}
 
-fn number(out: &mut String, value: u64) {
-    out.push_str(itoa::Buffer::new().format(value));
-}
+    #[inline(never)]
+    fn number(&mut self, value: u64) {
+        self.put(itoa::Buffer::new().format(value));
+    }
 
-/// A string with the escapes of Go 1.20: what JSON demands, without the short forms `\b` and `\f` that
-/// Go 1.22 has, and what a browser could take for HTML or for the end of a line of JavaScript.
-fn string(out: &mut String, text: &str) {
-    let bytes = text.as_bytes();
-    out.push('"');
-    // Where the text begins that is not written yet. All of it that is written as it is lies between
-    // ASCII characters or at the bounds of U+2028 and U+2029, so it is never cut inside a character.
-    let mut from = 0;
-    let mut at = plain(bytes, 0);
-    while let Some(&byte) = bytes.get(at) {
-        let mut control = *b"\\u00xx";
-        let (escape, len) = match byte {
-            b'"' => ("\\\"", 1),
-            b'\\' => ("\\\\", 1),
-            b'\n' => ("\\n", 1),
-            b'\r' => ("\\r", 1),
-            b'\t' => ("\\t", 1),
-            ..0x20 | b'<' | b'>' | b'&' => {
-                control[4] = hex(byte >> 4);
-                control[5] = hex(byte);
-                (str::from_utf8(&control).unwrap_or_default(), 1)
-            }
-            // The first of the three bytes of U+2028 and U+2029.
-            _ => match bytes.get(at + 1..at + 3) {
-                Some([0x80, 0xa8]) => ("\\u2028", 3),
-                Some([0x80, 0xa9]) => ("\\u2029", 3),
-                _ => {
-                    at = plain(bytes, at + 1);
-                    continue;
+    /// A string with the escapes of Go 1.20: what JSON demands, without the short forms `\b` and `\f` that
+    /// Go 1.22 has, and what a browser could take for HTML or for the end of a line of JavaScript.
+    #[inline(never)]
+    fn text(&mut self, text: &str) {
+        let first = plain(text.as_bytes(), 0);
+        self.out.reserve(text.len() + 2);
+        self.out.push(b'"');
+        if first == text.len() {
+            self.out.extend(text.as_bytes());
+        } else {
+            self.escaped(text, first);
+        }
+        self.out.push(b'"');
+    }
+
+    /// A text in which there may be something to escape, from `at` on.
+    #[inline(never)]
+    fn escaped(&mut self, text: &str, mut at: usize) {
+        let bytes = text.as_bytes();
+        // Where the text begins that is not written yet. All of it that is written as it is lies between
+        // ASCII characters or at the bounds of U+2028 and U+2029, so it is never cut inside a character.
+        let mut from = 0;
+        while let Some(&byte) = bytes.get(at) {
+            let (escape, len) = match byte {
+                b'"' => ("\\\"", 1),
+                b'\\' => ("\\\\", 1),
+                b'\n' => ("\\n", 1),
+                b'\r' => ("\\r", 1),
+                b'\t' => ("\\t", 1),
+                ..0x20 | b'<' | b'>' | b'&' => ("\\u00", 1),
+                // The first of the three bytes of U+2028 and U+2029.
+                0xe2 if bytes.get(at + 1..at + 3) == Some(&[0x80, 0xa8]) => ("\\u2028", 3),
+                0xe2 if bytes.get(at + 1..at + 3) == Some(&[0x80, 0xa9]) => ("\\u2029", 3),
+                _ => ("", 1),
+            };
+            if !escape.is_empty() {
+                self.put(text.get(from..at).unwrap_or_default());
+                self.put(escape);
+                if escape == "\\u00" {
+                    self.put_char(hex(byte >> 4));
+                    self.put_char(hex(byte));
                 }
-            },
-        };
-        out.push_str(text.get(from..at).unwrap_or_default());
-        out.push_str(escape);
-        from = at + len;
-        at = plain(bytes, from);
+                from = at + len;
+            }
+            at = plain(bytes, at + len);
+        }
+        self.put(text.get(from..).unwrap_or_default());
     }
-    out.push_str(text.get(from..).unwrap_or_default());
-    out.push('"');
 }
 
-/// Where, from `at` on, the first byte is that may need an escape.
-fn plain(bytes: &[u8], mut at: usize) -> usize {
-    /// 1 for control characters, `"`, `&`, `<`, `>`, `\\`, and the first byte of U+2028 and U+2029.
-    const fn special(byte: u8) -> u8 {
-        (byte < 0x20) as u8
-            | (byte | 4 == b'&') as u8
-            | (byte | 2 == b'>') as u8
-            | (byte == b'\\') as u8
-            | (byte == 0xe2) as u8
-    }
-    // Sixteen at a time and without a branch in between, so that vector instructions do it.
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<16>) {
-        if u128::from_ne_bytes(chunk.map(special)) != 0 {
-            break;
-        }
-        at += 16;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    let first = rest.iter().position(|&byte| special(byte) != 0);
-    at + first.unwrap_or(rest.len())
+/// Where, from `at` on, the first byte is that may need an escape: control characters, `"`, `&`, `<`, `>`,
+/// `\`, and all that is not ASCII.
+#[inline(never)]
+fn plain(bytes: &[u8], at: usize) -> usize {
+    find(bytes, at, |bytes| {
+        (bytes.is_below(0x20))
+            .or(bytes.with(4).is(b'&'))
+            .or(bytes.with(2).is(b'>'))
+            .or(bytes.is(b'\\'))
+    })
 }
 
 /// gVisor's error for a container that is not there: `container %q not found`.
-pub fn not_found(container: &str) -> String {
-    let mut out = String::from("container ");
-    quote(&mut out, container);
-    out.push_str(" not found");
-    out
+pub fn not_found(container: &str) -> Written {
+    let mut text = Json::with_capacity(64 + container.len());
+    text.put("container ");
+    text.quoted(container);
+    text.put(" not found");
+    text.written()
 }
 
-/// `text` as `%q` prints it: double quotes, Go's escapes, and `\x`, `\u` or `\U` for characters that
-/// are not printable.
-///
-/// A character is printable where it is in Rust's own table of printable characters. It has Go's
-/// categories (L, M, N, P, S, and the ASCII space) in a later version of Unicode.
-fn quote(out: &mut String, text: &str) {
-    put(out, '"');
-    for c in text.chars() {
-        let short = match c {
-            '"' => '"',
-            '\\' => '\\',
-            '\x07' => 'a',
-            '\x08' => 'b',
-            '\x0c' => 'f',
-            '\n' => 'n',
-            '\r' => 'r',
-            '\t' => 't',
-            '\x0b' => 'v',
-            c if is_printable(c) => {
-                put(out, c);
-                continue;
+impl Json {
+    /// `text` as `%q` prints it: double quotes, Go's escapes, and `\x`, `\u` or `\U` for characters that
+    /// are not printable.
+    fn quoted(&mut self, text: &str) {
+        self.put("\"");
+        for c in text.chars() {
+            let (escape, digits) = match c {
+                '"' => ("\\\"", 0),
+                '\\' => ("\\\\", 0),
+                '\x07' => ("\\a", 0),
+                '\x08' => ("\\b", 0),
+                '\x0c' => ("\\f", 0),
+                '\n' => ("\\n", 0),
+                '\r' => ("\\r", 0),
+                '\t' => ("\\t", 0),
+                '\x0b' => ("\\v", 0),
+                c if is_printable(c) => {
+                    self.put_char(c);
+                    continue;
+                }
+                ..'\u{80}' => ("\\x", 2),
+                ..'\u{10000}' => ("\\u", 4),
+                _ => ("\\U", 8),
+            };
+            self.put(escape);
+            for digit in (0..digits).rev() {
+                self.put_char(hex((c as u32 >> (4 * digit)) as u8));
             }
-            ..'\u{80}' => 'x',
-            ..'\u{10000}' => 'u',
-            _ => 'U',
-        };
-        put(out, '\\');
-        put(out, short);
-        let digits = match short {
-            'x' => 2,
-            'u' => 4,
-            'U' => 8,
-            _ => 0,
-        };
-        for digit in (0..digits).rev() {
-            put(out, hex((c as u32 >> (4 * digit)) as u8).into());
+        }
+        self.put("\"");
+    }
+}
+
+/// Whether `c` is a letter, mark, number, punctuation, symbol or ASCII space in the Unicode 13 of Go 1.20.
+fn is_printable(c: char) -> bool {
+    /// How many characters from U+0000 on are not printable, how many then are, and so on, as varints: what
+    /// Go's `strconv.IsPrint` says.
+    const RUNS: &[u8] = include_bytes!("printable.bin");
+    let mut left = c as u32;
+    let mut printable = false;
+    let (mut run, mut shift) = (0, 0);
+    for byte in RUNS {
+        run |= u32::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            if left < run {
+                break;
+            }
+            left -= run;
+            printable = !printable;
+            (run, shift) = (0, 0);
         }
     }
-    put(out, '"');
-}
-
-/// Whether `c` is a letter, mark, number, punctuation, symbol or ASCII space.
-fn is_printable(c: char) -> bool {
-    if c.is_ascii() {
-        return matches!(c, ' '..='~');
-    }
-    // The table is private to `core`, but escaping lets it show. Some marks are escaped at the start
-    // of a string only, hence the letter before `c`.
-    let mut text = String::from("x");
-    text.push(c);
-    text.escape_debug().nth(1) == Some(c)
+    printable
 }
 
 /// The low four bits of `value` as a hexadecimal digit.
-fn hex(value: u8) -> u8 {
+fn hex(value: u8) -> char {
     match value & 15 {
         digit @ ..10 => b'0' + digit,
         digit => b'a' - 10 + digit,
     }
+    .into()
 }
 
 #[cfg(test)]
@@ -619,9 +707,9 @@ mod tests {
                 "\"\x7f\u{80}\u{feff}\u{fffd}\u{1f600}é\"",
             ),
         ] {
-            let mut out = String::new();
-            string(&mut out, text);
-            assert_eq!(out, json);
+            let mut out = Json::with_capacity(0);
+            out.text(text);
+            assert_eq!(out.written().text(), json);
         }
     }
 
@@ -644,7 +732,7 @@ mod tests {
             ("\u{301}\u{e0001}\u{a0}", "\"\u{301}\\U000e0001\\u00a0\""),
         ] {
             assert_eq!(
-                not_found(text),
+                not_found(text).text(),
                 ["container ", quoted, " not found"].concat()
             );
         }

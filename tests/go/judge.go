@@ -3,6 +3,7 @@
 //	go run judge.go stats|event-out|runc <SCENARIO >LINES
 //	go run judge.go check|check-runc <LINES
 //	go run judge.go not-found|oom <STRINGS >LINES
+//	go run judge.go printable
 //	go run judge.go race <SCENARIO
 //
 // It reads a scenario and prints a line for each container at each instant: what `runsc events` would
@@ -10,8 +11,9 @@
 // (runc). Or it reads lines that somebody else printed, refuses what is not in gVisor's or runc's schema,
 // and prints how many there were (check, check-runc). Or it reads IDs as strings of JSON, and prints
 // gVisor's error for each (not-found), or runc's line for a container that ran out of memory (oom). Or it
-// makes the EventOut of the last container of a scenario, map and JSON, again and again for a moment,
-// and prints how many nanoseconds the fastest of several rounds took for one (race).
+// prints which characters Go holds printable (printable). Or it makes the EventOut of the last container of a
+// scenario, map and JSON, again and again for a moment, and prints how many nanoseconds the fastest of
+// several rounds took for one (race).
 //
 // The types are those of gVisor's runsc/boot/events.go and of runc's types/events.go, field by field; the
 // rules are those of containerManager.Event in the former and of populateStats in
@@ -21,13 +23,16 @@ package main
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"reflect"
+	"strconv"
 	"time"
+	"unicode"
 )
 
 type EventOut struct {
@@ -313,6 +318,8 @@ func main() {
 		err = eachID(in, func(id string) error {
 			return encoder.Encode(&RuncEvent{Type: "oom", ID: id})
 		})
+	case "printable":
+		err = printable(out)
 	default:
 		err = fmt.Errorf("no mode %q", mode)
 	}
@@ -323,6 +330,22 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// printable prints how many characters from U+0000 on strconv.IsPrint refuses, then how many it accepts, and
+// so on, each number as a varint.
+func printable(out io.Writer) error {
+	wanted, length := false, uint64(0)
+	var runs []byte
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if strconv.IsPrint(r) != wanted {
+			runs = binary.AppendUvarint(runs, length)
+			wanted, length = !wanted, 0
+		}
+		length++
+	}
+	_, err := out.Write(binary.AppendUvarint(runs, length))
+	return err
 }
 
 func judge(mode string, in io.Reader, out io.Writer) error {

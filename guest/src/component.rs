@@ -1,0 +1,303 @@
+//! The edge of the component: what it imports and what it exports, by the rules of the canonical ABI.
+//!
+//! Generated bindings would lift each answer of the host into values of Rust, and lower each event from such
+//! values again. With [`crate::types`] there is nothing to do: they lie in memory as the ABI wants them.
+//!
+//! `'static` means: until the caller has taken the result, when [`arena::reset`] frees all memory. Nothing
+//! lives longer, since the component keeps nothing from one call to the next.
+
+use core::mem::MaybeUninit;
+use core::{slice, str};
+
+use crate::arena::{self, Room, keep};
+use crate::event::{self, Facts, Sandbox};
+use crate::json::{self, Written};
+use crate::types::{
+    Answer, ContainerCpu, Dialect, Error, EventOut, HostError, List, Maybe, Stats, StatsEvent, Text,
+};
+
+/// What a function of the host answers.
+type Told<T> = Answer<T, HostError<'static>>;
+
+/// The functions of the host. Each writes its answer where its last argument points.
+mod sandbox {
+    use super::*;
+
+    #[link(wasm_import_module = "eventout:stats/sandbox@0.1.0")]
+    unsafe extern "C" {
+        #[link_name = "pids-count"]
+        pub fn pids_count(at: *const u8, len: usize, answer: *mut Told<u64>);
+        #[link_name = "update-memory-usage"]
+        pub fn update_memory_usage(answer: *mut Told<()>);
+        #[link_name = "memory-usage"]
+        pub fn memory_usage(answer: *mut Told<u64>);
+        #[link_name = "container-count"]
+        pub fn container_count(answer: *mut Told<u64>);
+        #[link_name = "root-container"]
+        pub fn root_container(answer: *mut Told<Text<'static>>);
+        #[link_name = "cpu-usage"]
+        pub fn cpu_usage(answer: *mut Told<ContainerCpu<'static>>);
+        #[link_name = "cgroup-cpu-usage"]
+        pub fn cgroup_cpu_usage(answer: *mut Told<Maybe<u64>>);
+        #[link_name = "container-stats"]
+        pub fn container_stats(at: *const u8, len: usize, answer: *mut Told<Maybe<Stats<'static>>>);
+    }
+}
+
+/// Keeps a text until the end of the call. There may be many, so none takes more room than it needs.
+fn keep_text(mut text: Written) -> Text<'static> {
+    text.shrink();
+    Text::from(text.leak())
+}
+
+/// What the containers of a sandbox share, its CPU time by the host's account among it.
+type Shared = Result<(&'static Sandbox<'static>, Option<u64>), Error<'static>>;
+
+/// Questions to the host about that container and its sandbox.
+#[derive(Clone, Copy)]
+struct Ask(&'static str);
+
+impl Ask {
+    /// Asks one. An error is told in the caller's terms.
+    ///
+    /// # Safety
+    ///
+    /// `question` must hand its argument to the function of the host that has such an answer.
+    #[inline(always)]
+    unsafe fn host<T>(self, question: impl FnOnce(*mut Told<T>)) -> Result<T, Error<'static>> {
+        let mut answer = MaybeUninit::uninit();
+        question(answer.as_mut_ptr());
+        // SAFETY: the host wrote a whole answer, or this would not be reached.
+        match unsafe { answer.assume_init() } {
+            Answer::Ok(value) => Ok(value),
+            Answer::Err(error) => Err(self.blame(error)),
+        }
+    }
+
+    /// A host's error in the caller's terms.
+    #[cold]
+    fn blame(self, error: HostError<'static>) -> Error<'static> {
+        match error {
+            HostError::ContainerNotFound => {
+                Error::ContainerNotFound(keep_text(json::not_found(self.0)))
+            }
+            HostError::Unavailable(why) => Error::Unavailable(why),
+        }
+    }
+
+    /// The live tasks: whether the container exists comes first, and no question follows an error.
+    fn pids(self) -> Result<u64, Error<'static>> {
+        let (at, len) = (self.0.as_ptr(), self.0.len());
+        // SAFETY: the import says what it answers. So it is with the others below.
+        unsafe { self.host(|answer| sandbox::pids_count(at, len, answer)) }
+    }
+
+    /// What the containers of the sandbox share, in gVisor's order of evaluation.
+    #[inline(never)]
+    fn sandbox(self) -> Result<&'static Sandbox<'static>, Error<'static>> {
+        // SAFETY: see `pids`.
+        let facts = unsafe {
+            // Best effort, as in gVisor: a figure that is a little old beats none.
+            let _ = self.host(|answer| sandbox::update_memory_usage(answer));
+            let memory = self.host(|answer| sandbox::memory_usage(answer))?;
+            let containers = self.host(|answer| sandbox::container_count(answer))?;
+            let root = match containers {
+                0 => return Err(Error::NoContainer("no container was found".into())),
+                1 => None,
+                _ => Some(self.host(|answer| sandbox::root_container(answer))?.text()),
+            };
+            let cpu = self.host(|answer| sandbox::cpu_usage(answer))?;
+            Facts {
+                memory,
+                containers,
+                root,
+                listed: cpu.containers.text(),
+                usage: cpu.usage.items(),
+            }
+        };
+        match Sandbox::new(keep(facts)) {
+            Some(sandbox) => Ok(keep(sandbox)),
+            None => Err(Error::Unavailable(
+                "the host's cpu-usage has not one figure for each ID".into(),
+            )),
+        }
+    }
+
+    /// The CPU time of the sandbox by the host's account. gVisor does without the figure where it can't be
+    /// read.
+    fn cgroup(self) -> Option<u64> {
+        // SAFETY: see `pids`.
+        let told = unsafe { self.host(|answer| sandbox::cgroup_cpu_usage(answer)) };
+        told.ok()?.get()
+    }
+
+    /// The data of the stats event, where what is shared is known.
+    #[inline(never)]
+    fn stats(
+        self,
+        pids: u64,
+        sandbox: &Sandbox<'_>,
+        cgroup: Option<u64>,
+    ) -> Result<Stats<'static>, Error<'static>> {
+        let (at, len) = (self.0.as_ptr(), self.0.len());
+        // SAFETY: see `pids`.
+        let own = unsafe { self.host(|answer| sandbox::container_stats(at, len, answer)) }?;
+        let mut data = own.get().unwrap_or(Stats::unknown());
+        event::complete(&mut data, self.0, pids, sandbox, cgroup);
+        Ok(data)
+    }
+
+    /// The line of a container in a sweep. Where no container is there, nothing is shared.
+    fn swept(
+        self,
+        pids: Result<u64, Error<'static>>,
+        shared: Option<Shared>,
+        dialect: Dialect,
+    ) -> Result<Text<'static>, Error<'static>> {
+        let pids = pids?;
+        let (sandbox, cgroup) = shared.unwrap_or(Err(Error::Unavailable(Text::default())))?;
+        let data = self.stats(pids, sandbox, cgroup)?;
+        Ok(keep_text(json::stats_event(self.0, &data, dialect)))
+    }
+
+    fn event(self) -> Result<EventOut<'static>, Error<'static>> {
+        let pids = self.pids()?;
+        Ok(event::event(self.0, pids, self.sandbox()?))
+    }
+
+    /// The data of the stats event of one container.
+    fn stats_alone(self) -> Result<Stats<'static>, Error<'static>> {
+        let pids = self.pids()?;
+        let sandbox = self.sandbox()?;
+        self.stats(pids, sandbox, self.cgroup())
+    }
+}
+
+/// A line of each container.
+fn sweep(
+    containers: &[Text<'static>],
+    dialect: Dialect,
+) -> Room<Answer<Text<'static>, Error<'static>>> {
+    let mut asked = Room::new(containers.len());
+    for container in containers {
+        let ask = Ask(container.text());
+        asked.push((ask, ask.pids()));
+    }
+    // What they share is asked for in the name of the first one that is there.
+    let there = asked.iter().find(|(_, pids)| pids.is_ok());
+    let shared = there.map(|(ask, _)| {
+        let sandbox = ask.sandbox()?;
+        Ok((sandbox, ask.cgroup()))
+    });
+    let mut lines = Room::new(containers.len());
+    for &(ask, pids) in asked.iter() {
+        let line = ask.swept(pids, shared, dialect);
+        lines.push(line.into());
+    }
+    lines
+}
+
+/// What a caller hands over as a string or list: where its items lie, and how many there are.
+///
+/// # Safety
+///
+/// They must be there.
+unsafe fn given<T>(at: *const T, len: usize) -> &'static [T] {
+    // SAFETY: the canonical ABI puts them into memory that nobody else has. Of nothing, that is nowhere.
+    match len {
+        0 => &[],
+        _ => unsafe { slice::from_raw_parts(at, len) },
+    }
+}
+
+/// The same of the ID of a container.
+///
+/// # Safety
+///
+/// See [`given`]. It must be UTF-8.
+unsafe fn ask(at: *const u8, len: usize) -> Ask {
+    // SAFETY: the canonical ABI obliges callers to that.
+    Ask(unsafe { str::from_utf8_unchecked(given(at, len)) })
+}
+
+/// The functions of `events`. What they answer lies where the result points.
+mod events {
+    use super::*;
+
+    /// `result<T, error>`
+    type Result<T> = Answer<T, Error<'static>>;
+
+    #[unsafe(export_name = "eventout:stats/events@0.1.0#event")]
+    unsafe extern "C" fn event(at: *const u8, len: usize) -> &'static Result<EventOut<'static>> {
+        // SAFETY: so says the contract, here and below.
+        let ask = unsafe { ask(at, len) };
+        keep(ask.event().into())
+    }
+
+    #[unsafe(export_name = "eventout:stats/events@0.1.0#event-json")]
+    unsafe extern "C" fn event_json(at: *const u8, len: usize) -> &'static Result<Text<'static>> {
+        // SAFETY: see `event`.
+        let ask = unsafe { ask(at, len) };
+        let line = ask.event().map(|event| keep_text(json::event_out(&event)));
+        keep(line.into())
+    }
+
+    #[unsafe(export_name = "eventout:stats/events@0.1.0#stats")]
+    unsafe extern "C" fn stats(at: *const u8, len: usize) -> &'static Result<StatsEvent<'static>> {
+        // SAFETY: see `event`.
+        let ask = unsafe { ask(at, len) };
+        let id = ask.0.into();
+        keep(ask.stats_alone().map(|data| StatsEvent { id, data }).into())
+    }
+
+    #[unsafe(export_name = "eventout:stats/events@0.1.0#stats-json")]
+    unsafe extern "C" fn stats_json(
+        at: *const u8,
+        len: usize,
+        dialect: u32,
+    ) -> &'static Result<Text<'static>> {
+        // SAFETY: see `event`.
+        let ask = unsafe { ask(at, len) };
+        let line = ask
+            .stats_alone()
+            .map(|data| keep_text(json::stats_event(ask.0, &data, Dialect::of(dialect))));
+        keep(line.into())
+    }
+
+    #[unsafe(export_name = "eventout:stats/events@0.1.0#sweep-json")]
+    unsafe extern "C" fn sweep_json(
+        at: *const Text<'static>,
+        len: usize,
+        dialect: u32,
+    ) -> &'static List<'static, Result<Text<'static>>> {
+        // SAFETY: see `event`.
+        let containers = unsafe { given(at, len) };
+        keep(List::from(&*sweep(containers, Dialect::of(dialect)).leak()))
+    }
+
+    #[unsafe(export_name = "eventout:stats/events@0.1.0#oom-json")]
+    unsafe extern "C" fn oom_json(at: *const u8, len: usize) -> &'static Text<'static> {
+        // SAFETY: see `event`.
+        let ask = unsafe { ask(at, len) };
+        keep(keep_text(json::oom_event(ask.0)))
+    }
+}
+
+/// Called when the caller has taken the result of a function.
+macro_rules! done {
+    ($($function:literal)*) => { $(const _: () = {
+        #[unsafe(export_name = concat!("cabi_post_eventout:stats/events@0.1.0#", $function))]
+        extern "C" fn done(_result: *const ()) {
+            arena::reset();
+        }
+    };)* };
+}
+
+done!("event" "event-json" "stats" "stats-json" "sweep-json" "oom-json");
+
+/// A panic is a bug of ours, and a trap all that it needs: without the message, the code that would
+/// format it goes too.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
