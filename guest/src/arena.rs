@@ -219,7 +219,9 @@ impl Row {
 #[cfg(target_family = "wasm")]
 mod global {
     use core::alloc::GlobalAlloc;
-    use core::arch::wasm32::{memory_grow, memory_size, unreachable, v128};
+    use core::arch::wasm32::{
+        memory_grow, memory_size, u8x16_splat, unreachable, v128, v128_store,
+    };
     use core::cell::UnsafeCell;
     use core::ptr;
 
@@ -343,6 +345,29 @@ mod global {
                 _ => realloc(at, Layout::from_size_align_unchecked(old, align), new),
             }
         }
+    }
+
+    /// Sets bytes. The one that comes with Rust sets one word after the other.
+    ///
+    /// # Safety
+    ///
+    /// That of C's `memset`.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
+        let byte = byte as u8;
+        let mut at = 0;
+        // SAFETY: all that is touched lies in the first `len` bytes.
+        unsafe {
+            while len - at >= 16 {
+                v128_store(to.add(at).cast(), u8x16_splat(byte));
+                at += 16;
+            }
+            while at < len {
+                *to.add(at) = byte;
+                at += 1;
+            }
+        }
+        to
     }
 
     /// Copies bytes. The one that comes with Rust is a single instruction of wasm, for which wasmtime leaves

@@ -131,20 +131,24 @@ impl Ask {
         told.ok()?.get()
     }
 
-    /// The data of the stats event, where what is shared is known.
-    #[inline(never)]
-    fn stats(
+    /// What `answer` makes of the data of the stats event, where what is shared is known.
+    #[inline(always)]
+    fn stats<T>(
         self,
         pids: u64,
         sandbox: &Sandbox<'_>,
         cgroup: Option<u64>,
-    ) -> Result<Stats<'static>, Error<'static>> {
+        answer: impl FnOnce(&Stats<'static>) -> T,
+    ) -> Result<T, Error<'static>> {
         let (at, len) = (self.0.as_ptr(), self.0.len());
         // SAFETY: see `pids`.
         let own = unsafe { self.host(|answer| sandbox::container_stats(at, len, answer)) }?;
-        let mut data = own.get().unwrap_or(Stats::unknown());
+        let mut data = match own {
+            Maybe::Some(own) => own,
+            Maybe::None => Stats::unknown(),
+        };
         event::complete(&mut data, self.0, pids, sandbox, cgroup);
-        Ok(data)
+        Ok(answer(&data))
     }
 
     /// The line of a container in a sweep. Where no container is there, nothing is shared.
@@ -156,8 +160,20 @@ impl Ask {
     ) -> Result<Text<'static>, Error<'static>> {
         let pids = pids?;
         let (sandbox, cgroup) = shared.unwrap_or(Err(Error::Unavailable(Text::default())))?;
-        let data = self.stats(pids, sandbox, cgroup)?;
-        Ok(keep_text(json::stats_event(self.0, &data, dialect)))
+        self.line(pids, sandbox, cgroup, dialect)
+    }
+
+    #[inline(never)]
+    fn line(
+        self,
+        pids: u64,
+        sandbox: &Sandbox<'_>,
+        cgroup: Option<u64>,
+        dialect: Dialect,
+    ) -> Result<Text<'static>, Error<'static>> {
+        self.stats(pids, sandbox, cgroup, |data| {
+            keep_text(json::stats_event(self.0, data, dialect))
+        })
     }
 
     fn event(self) -> Result<EventOut<'static>, Error<'static>> {
@@ -165,11 +181,20 @@ impl Ask {
         Ok(event::event(self.0, pids, self.sandbox()?))
     }
 
-    /// The data of the stats event of one container.
-    fn stats_alone(self) -> Result<Stats<'static>, Error<'static>> {
+    fn stats_event(self) -> Result<StatsEvent<'static>, Error<'static>> {
         let pids = self.pids()?;
         let sandbox = self.sandbox()?;
-        self.stats(pids, sandbox, self.cgroup())
+        let id = self.0.into();
+        self.stats(pids, sandbox, self.cgroup(), |data| StatsEvent {
+            id,
+            data: *data,
+        })
+    }
+
+    fn stats_line(self, dialect: Dialect) -> Result<Text<'static>, Error<'static>> {
+        let pids = self.pids()?;
+        let sandbox = self.sandbox()?;
+        self.line(pids, sandbox, self.cgroup(), dialect)
     }
 }
 
@@ -246,8 +271,7 @@ mod events {
     unsafe extern "C" fn stats(at: *const u8, len: usize) -> &'static Result<StatsEvent<'static>> {
         // SAFETY: see `event`.
         let ask = unsafe { ask(at, len) };
-        let id = ask.0.into();
-        keep(ask.stats_alone().map(|data| StatsEvent { id, data }).into())
+        keep(ask.stats_event().into())
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#stats-json")]
@@ -258,10 +282,7 @@ mod events {
     ) -> &'static Result<Text<'static>> {
         // SAFETY: see `event`.
         let ask = unsafe { ask(at, len) };
-        let line = ask
-            .stats_alone()
-            .map(|data| keep_text(json::stats_event(ask.0, &data, Dialect::of(dialect))));
-        keep(line.into())
+        keep(ask.stats_line(Dialect::of(dialect)).into())
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#sweep-json")]

@@ -471,7 +471,11 @@ impl Json {
     #[inline(never)]
     fn number_of(&mut self, key: Key, value: u64) {
         self.key(key);
-        self.number(value);
+        match value {
+            // Most of what is not known prints as this.
+            0 => self.out.push(b'0'),
+            _ => self.number(value),
+        }
     }
 
     /// `omitempty`: a number that is 0 is left out.
