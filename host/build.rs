@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     println!("cargo::rerun-if-changed={COMPONENT}");
     println!("cargo::rerun-if-changed=src/engine.rs");
     let target = env::var("TARGET")?;
-    let mut config = engine::config();
+    let mut config = engine::config(false);
     // A named target means its baseline: nothing that only the machine at hand can do.
     config.target(&target)?;
     let code = fs::read(COMPONENT)
