@@ -1,11 +1,14 @@
 //! Components that are not ours, most of them hostile: each made of a core module in text.
 
-use std::fs;
+use std::fmt::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use eventout::{Component, Dialect, Events, Limits, Spec};
-use tests::{eventout, root, scratch};
+use eventout::{Component, Dialect, Events, Formatter, Limits, Plugin, Result, Spec, StatsEvent};
+use tests::{eventout, program, root, scratch};
 
 /// A list of as many errors as there are containers, at 32768, and at 64 where and how long it is.
 const SWEEP: &str = "(local $at i32) (local $left i32)
@@ -24,6 +27,31 @@ const SWEEP: &str = "(local $at i32) (local $left i32)
     (i32.store (i32.const 68) (local.get 1))
     (i32.const 64)";
 
+/// The same with 1,500 strings that are the same 28,000 bytes.
+const AVALANCHE: &str = "(local $at i32)
+    (local.set $at (i32.const 32768))
+    (loop $next
+        (i32.store8 (local.get $at) (i32.const 0))
+        (i32.store offset=4 (local.get $at) (i32.const 4096))
+        (i32.store offset=8 (local.get $at) (i32.const 28000))
+        (local.set $at (i32.add (local.get $at) (i32.const 16)))
+        (br_if $next (i32.lt_u (local.get $at) (i32.const 56768))))
+    (i32.store (i32.const 64) (i32.const 32768))
+    (i32.store (i32.const 68) (i32.const 1500))
+    (i32.const 64)";
+
+/// What a component can import, and with which parameters of core wasm.
+const IMPORTS: [(&str, &str); 8] = [
+    ("pids-count", "i32 i32 i32"),
+    ("update-memory-usage", "i32"),
+    ("memory-usage", "i32"),
+    ("container-count", "i32"),
+    ("root-container", "i32"),
+    ("cpu-usage", "i32"),
+    ("cgroup-cpu-usage", "i32"),
+    ("container-stats", "i32 i32 i32"),
+];
+
 /// The module of a component that exports our interface. Its function `stats-json` has `body`, which
 /// leaves the address of the result; `items` stand beside the functions. `sweep-json` answers
 /// `unsupported("hello")` for each container. The other functions trap.
@@ -41,7 +69,9 @@ fn module(body: &str, items: &str) -> String {
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
                 (local $at i32)
                 (local.set $at (global.get $next))
-                (global.set $next (i32.add (global.get $next) (local.get 3)))
+                (global.set $next (i32.and
+                    (i32.add (i32.add (global.get $next) (local.get 3)) (i32.const 7))
+                    (i32.const -8)))
                 (local.get $at))
             ;; The result at 64: ok, with the string at 80.
             (func $answer (param $length i32) (result i32)
@@ -69,8 +99,62 @@ fn module(body: &str, items: &str) -> String {
 /// The component made of the text of a module, which claims to be of that world.
 fn component(module: &str, world: &str) -> Vec<u8> {
     let module = wat::parse_str(module).expect("it is a module");
-    let others = "package other:other; world other { import nobody: func(); }";
+    let others = "package other:other;
+        world other { import nobody: func(); }
+        world wasi { import wasi:cli/environment@0.2.0; }
+        package wasi:cli@0.2.0 {
+            interface environment { initial-cwd: func() -> option<string>; }
+        }";
     tests::component(module, world, others)
+}
+
+/// A component of the world `formatter`. Its function has `body`, which leaves the address of the result.
+fn formatter(folder: &Path, name: &str, body: &str) -> PathBuf {
+    let module = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+            (func (export "eventout:stats/format@0.1.0#format") (param i32) (result i32)
+                {body}
+                (i32.const 64))
+            ;; At 64 a result, with the string at 80.
+            (data (i32.const 64) "\00\00\00\00\50\00\00\00\05\00\00\00\00\00\00\00hello"))"#
+    );
+    let file = folder.join(name).with_extension("wasm");
+    fs::write(&file, component(&module, "formatter")).expect("it can be written");
+    file
+}
+
+/// The component in a file that computes events.
+fn load(file: &Path, limits: Limits) -> Result<Component> {
+    match Plugin::from_file(file, limits)? {
+        Plugin::Events(component) => Ok(component),
+        Plugin::Formatter(_) => panic!("it is a formatter"),
+    }
+}
+
+fn load_formatter(file: &Path) -> Formatter {
+    match Plugin::from_file(file, Limits::default()) {
+        Ok(Plugin::Formatter(formatter)) => formatter,
+        Ok(Plugin::Events(_)) => panic!("it computes events"),
+        Err(e) => panic!("{e:?}"),
+    }
+}
+
+/// What a command printed, and the most memory that it had, in KiB.
+fn run(mut command: Command) -> (Output, u64) {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().expect("it is our child").is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let figure = line.and_then(|line| line.split_whitespace().next());
+        peak = peak.max(figure.and_then(|kib| kib.parse().ok()).unwrap_or(0));
+        thread::sleep(Duration::from_millis(1));
+    }
+    (child.wait_with_output().expect("it has ended"), peak)
 }
 
 fn plugin(folder: &Path, name: &str, body: &str, items: &str) -> PathBuf {
@@ -79,21 +163,17 @@ fn plugin(folder: &Path, name: &str, body: &str, items: &str) -> PathBuf {
     file
 }
 
-/// Runs the program with that component: one clear error, soon, that names the component, the container
-/// and the reason.
+/// Runs the program with that component: one clear error, soon and in little memory, that names the component,
+/// the container and the reason.
 #[track_caller]
 fn fails(file: &Path, says: &str) {
     let path = file.display().to_string();
+    let mut command = program();
+    command
+        .args(["--source", "demo", "--component", &path])
+        .args(["events", "--stats", "web"]);
     let begun = Instant::now();
-    let output = eventout([
-        "--source",
-        "demo",
-        "--component",
-        &path,
-        "events",
-        "--stats",
-        "web",
-    ]);
+    let (output, peak) = run(command);
     let took = begun.elapsed();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{path}: {stderr}");
@@ -113,7 +193,9 @@ fn fails(file: &Path, says: &str) {
         stderr.len(),
         &stderr[..1000]
     );
-    assert!(took < Duration::from_secs(10), "{path} took {took:?}");
+    // The limit is a second. The machine may be busy.
+    assert!(took < Duration::from_secs(5), "{path} took {took:?}");
+    assert!(peak < 256 << 10, "{path} took {peak} KiB");
 }
 
 #[test]
@@ -198,6 +280,64 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         &plugin("answers-from-nowhere", "(i32.const -4)", ""),
         "out of bounds",
     );
+    // A list of strings, all of which are the same 28,000 bytes.
+    let many = module("unreachable", "").replace(SWEEP, AVALANCHE);
+    let file = folder.join("answers-an-avalanche.wasm");
+    fs::write(&file, component(&many, "eventout")).expect("it can be written");
+    let error = format!("{:#}", sweep(&file).expect_err("it is too much"));
+    assert!(
+        error.contains("answered with more than 33554432 bytes"),
+        "{error}"
+    );
+    // Each function of the host, ten million times if there were no end to its patience.
+    let mut calls = String::new();
+    for (at, (name, parameters)) in IMPORTS.iter().enumerate() {
+        let arguments = "(i32.const 80) ".repeat(parameters.split_whitespace().count() - 1);
+        let _ = write!(
+            calls,
+            "(call ${at} {arguments} (i32.const 1024)) ;; {name}\n"
+        );
+    }
+    let items = IMPORTS.iter().enumerate().map(|(at, (name, parameters))| {
+        format!(
+            "(import \"eventout:stats/sandbox@0.1.0\" \"{name}\" (func ${at} (param {parameters})))"
+        )
+    });
+    let asks = module(
+        &format!(
+            "(local $left i32) (local.set $left (i32.const 10000000))
+            (loop $again {calls}
+                (global.set $next (i32.const 4096))
+                (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+            (call $answer (i32.const 5))"
+        ),
+        "",
+    );
+    let asks = asks.replacen(
+        "(module",
+        &format!("(module {}", items.collect::<String>()),
+        1,
+    );
+    let file = folder.join("asks-a-million-times.wasm");
+    fs::write(&file, component(&asks, "eventout")).expect("it can be written");
+    fails(&file, "took longer than 1s");
+    let name = "\u{1b}[2Jclears\nthe-screen";
+    let file = plugin(name, "unreachable", "");
+    let output = eventout([
+        "--source".as_ref(),
+        "demo".as_ref(),
+        "--component".as_ref(),
+        file.as_os_str(),
+        "events".as_ref(),
+        "web".as_ref(),
+        "--stats".as_ref(),
+    ]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("\u{fffd}[2Jclears\u{fffd}the-screen"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains('\u{1b}'), "{stderr}");
     let body = "(i32.store8 (i32.const 80) (i32.const 255)) (call $answer (i32.const 5))";
     fails(&plugin("answers-garbage", body, ""), "utf-8");
     let body = "(drop (call $answer (i32.const 5))) (i32.store8 (i32.const 64) (i32.const 7)) (i32.const 64)";
@@ -230,6 +370,207 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     );
 }
 
+/// The lines of all containers of the demo, or the first error of theirs.
+fn sweep(file: &Path) -> Result<Vec<String>> {
+    let component = load(file, Limits::default())?;
+    let mut events = Events::new(&component, Spec::Demo.open()?);
+    let mut now = events.now()?;
+    let ids: Vec<_> = now.containers()?.into_iter().map(|c| c.id).collect();
+    now.stats_lines(&ids, None).into_iter().collect()
+}
+
+#[test]
+fn a_component_gives_events_a_form_of_its_own() {
+    let folder = scratch("formatters");
+    let run = |file: &Path, more: &[&str]| {
+        let file = file.display().to_string();
+        let args = [
+            "--source",
+            "demo",
+            "--component",
+            &file,
+            "events",
+            "--stats",
+        ];
+        eventout(args.iter().chain(more))
+    };
+    let hello = formatter(&folder, "hello", "");
+    assert_eq!(
+        tests::printed(&run(&hello, &["--all"])),
+        "hello\n".repeat(3)
+    );
+    let silent = formatter(
+        &folder,
+        "silent",
+        "(i32.store (i32.const 72) (i32.const 0))",
+    );
+    assert_eq!(tests::printed(&run(&silent, &["--all"])), "");
+
+    // Its own errors, and those of the container, which it is not asked about.
+    let refuses = formatter(
+        &folder,
+        "refuses",
+        "(i32.store8 (i32.const 64) (i32.const 1))",
+    );
+    fails(&refuses, "0: hello\n");
+    fails(&refuses, "cannot format stats of container \"web\"");
+    fails(&formatter(&folder, "traps", "unreachable"), "unreachable");
+    fails(
+        &formatter(&folder, "loops", "(loop (br 0))"),
+        "took longer than 1s",
+    );
+    let output = run(&hello, &["nobody", "web"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("container \"nobody\" not found"),
+        "{stderr}"
+    );
+    assert_eq!(output.stdout, b"hello\n");
+    let output = run(&hello, &["web", "--dialect=runc"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("a format of its own"), "{stderr}");
+
+    // After a failure, the next call has a new instance.
+    let body = "(if (i32.load (i32.const 128)) (then unreachable))
+        (i32.store (i32.const 128) (i32.const 1))";
+    let mut once = load_formatter(&formatter(&folder, "once", body));
+    for _ in 0..3 {
+        let event = StatsEvent::default();
+        assert_eq!(once.format(&event).expect("the first call works"), "hello");
+        once.format(&event).expect_err("the second call fails");
+    }
+}
+
+#[test]
+fn limits_have_flags() {
+    let folder = scratch("limit-flags");
+    let loops = plugin(&folder, "loops", "(loop (br 0)) unreachable", "");
+    let body = "(drop (memory.grow (i32.const 100))) (call $answer (i32.const 5))";
+    let grows = plugin(&folder, "grows", body, "");
+    let long = "(memory.fill (i32.const 80) (i32.const 97) (i32.const 5000)) (call $answer (i32.const 5000))";
+    let long = plugin(&folder, "long", long, "");
+    let ours = root().join("guest/eventout.wasm");
+    for (file, flag, says) in [
+        (&loops, "--limit-time=50ms", "took longer than 50ms"),
+        (
+            &grows,
+            "--limit-memory=2MiB",
+            "more than 2097152 bytes of memory",
+        ),
+        (
+            &long,
+            "--limit-output=4999",
+            "answered with more than 4999 bytes",
+        ),
+        (&ours, "--limit-instances=1", "instance count too high at 2"),
+    ] {
+        let file = file.display().to_string();
+        let args = [
+            "--source=demo",
+            "--component",
+            &file,
+            "events",
+            "web",
+            "--stats",
+            flag,
+        ];
+        let output = eventout(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(says), "{says}: {stderr}");
+        assert!(stderr.contains(&file), "{stderr}");
+    }
+    for file in [&grows, &long, &ours] {
+        let file = file.display().to_string();
+        let args = [
+            "--source=demo",
+            "--component",
+            &file,
+            "events",
+            "web",
+            "--stats",
+        ];
+        tests::printed(&eventout(args));
+    }
+    for flag in [
+        "--limit-memory=64MB",
+        "--limit-memory=",
+        "--limit-output=99999999999GiB",
+        "--limit-time=0",
+    ] {
+        let output = eventout(["--source=demo", "events", "web", "--stats", flag]);
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+    }
+}
+
+#[test]
+fn machine_code_is_kept_where_nobody_else_can_write() {
+    let folder = scratch("compiled");
+    let file = plugin(&folder, "hello", "(call $answer (i32.const 5))", "");
+    let home = folder.join("home");
+    fs::create_dir(&home).expect("a folder");
+    let hello = || {
+        let mut command = program();
+        command
+            .env("HOME", &home)
+            .env_remove("XDG_CACHE_HOME")
+            .args(["--source=demo", "events", "web", "--stats", "--component"])
+            .arg(&file);
+        let output = command.output().expect("the program runs");
+        assert_eq!(tests::printed(&output), "hello\n");
+    };
+    let cache = home.join(".cache/eventout");
+    let kept = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(&cache).expect("it is there");
+        entries
+            .map(|entry| entry.expect("it is read").path())
+            .collect()
+    };
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    hello();
+    let first = kept();
+    let [code] = &first[..] else {
+        panic!("{first:?}");
+    };
+    let made = fs::read(code).expect("it is there");
+    let time = || {
+        fs::metadata(code)
+            .and_then(|file| file.modified())
+            .expect("it is there")
+    };
+    let then = time();
+    hello();
+    assert_eq!((kept(), time()), (first.clone(), then), "it is used again");
+
+    // What is no machine code, or of which others may have written some, is made again.
+    fs::write(code, b"hello").expect("it is ours");
+    hello();
+    assert_eq!(fs::read(code).expect("it is there"), made);
+    let then = time();
+    mode(code, 0o620);
+    hello();
+    assert_ne!(time(), then);
+    let elsewhere = folder.join("elsewhere");
+    fs::rename(code, &elsewhere).expect("it is ours");
+    symlink(&elsewhere, code).expect("a link");
+    hello();
+    assert!(
+        !fs::symlink_metadata(code)
+            .expect("it is there")
+            .is_symlink()
+    );
+    // Nothing is kept in, or taken from, a folder of which that is so.
+    fs::remove_file(code).expect("it is ours");
+    mode(&cache, 0o770);
+    hello();
+    assert_eq!(kept(), [""; 0].map(PathBuf::from));
+    fs::remove_dir(&cache).expect("it is ours");
+    symlink(&folder, &cache).expect("a link");
+    hello();
+}
+
 #[test]
 fn what_is_not_a_component_of_ours_is_an_error() {
     let folder = scratch("strangers");
@@ -242,6 +583,10 @@ fn what_is_not_a_component_of_ours_is_an_error() {
     let core = wat::parse_str("(module)").expect("it is a module");
     let empty = wat::parse_str("(component)").expect("it is a component");
     let strange = "(module (import \"$root\" \"nobody\" (func)))";
+    let wasi = "(module
+        (import \"wasi:cli/environment@0.2.0\" \"initial-cwd\" (func (param i32)))
+        (memory (export \"memory\") 1)
+        (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) unreachable))";
     for (name, bytes, says) in [
         ("empty", Vec::new(), "cannot use component"),
         ("text", b"hello".to_vec(), "cannot use component"),
@@ -252,6 +597,12 @@ fn what_is_not_a_component_of_ours_is_an_error() {
             "imports-what-nobody-offers",
             component(strange, "other:other/other"),
             "nobody",
+        ),
+        // Neither files, nor the environment, nor a network.
+        (
+            "imports-wasi",
+            component(wasi, "other:other/wasi"),
+            "wasi:cli/environment@0.2.0",
         ),
     ] {
         fails(&write(name, &bytes), says);
@@ -268,7 +619,7 @@ fn after_a_failure_the_next_call_has_a_new_instance() {
         (call $answer (i32.const 5))";
     let items = "(global $used (mut i32) (i32.const 0))";
     let file = plugin(&scratch("once"), "once", body, items);
-    let component = Component::from_file(&file, Limits::default()).expect("it is one");
+    let component = load(&file, Limits::default()).expect("it is one");
     let source = Spec::Demo.open().expect("there is a demo");
     let mut events = Events::new(&component, source);
     let mut call = || {
@@ -299,7 +650,7 @@ fn limits_are_the_embedders() {
         time: Duration::from_millis(100),
         ..Limits::default()
     };
-    let component = Component::from_file(&file, limits).expect("it is one");
+    let component = load(&file, limits).expect("it is one");
     let mut events = Events::new(&component, Spec::Demo.open().expect("a demo"));
     let mut call = || {
         events

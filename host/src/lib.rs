@@ -29,6 +29,7 @@
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
+mod compiled;
 mod engine;
 mod source;
 mod watchdog;
@@ -77,6 +78,15 @@ mod bindings {
         world: "eventout",
         with: { "eventout:stats/types": types::eventout::stats::types },
     });
+
+    /// Components that give events a form of their own.
+    pub mod formatter {
+        wasmtime::component::bindgen!({
+            path: "../wit",
+            world: "formatter",
+            with: { "eventout:stats/types": super::types::eventout::stats::types },
+        });
+    }
 }
 
 /// What one call of a component may take.
@@ -88,14 +98,21 @@ pub struct Limits {
     pub time: Duration,
     /// How much memory the component may have, in bytes.
     pub memory: usize,
+    /// How much it may answer, in bytes as the host holds it.
+    pub output: usize,
+    /// How many core modules it may be made of, and how many memories and how many tables it may have.
+    pub instances: usize,
 }
 
 impl Default for Limits {
-    /// One second and 64 MiB: some 10,000 times what an event of a pod takes.
+    /// One second, 64 MiB, of which 32 may be an answer, and 100 parts: some 1,000 times what an event of a pod
+    /// takes, and enough for a component with an interpreter in it.
     fn default() -> Self {
         Self {
             time: Duration::from_secs(1),
             memory: 64 << 20,
+            output: 32 << 20,
+            instances: 100,
         }
     }
 }
@@ -107,13 +124,8 @@ pub struct Component {
 }
 
 struct Shared {
-    /// How errors call it.
-    name: String,
-    limits: Limits,
-    engine: Engine,
+    runtime: Runtime,
     pre: bindings::EventoutPre<State>,
-    /// What interrupts a component that is not ours.
-    watchdog: Option<Watchdog>,
 }
 
 impl Component {
@@ -124,14 +136,35 @@ impl Component {
     /// Where this machine lacks something that its code needs.
     pub fn builtin(limits: Limits) -> Result<Self> {
         const CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/eventout.cwasm"));
-        Self::new("eventout.wasm", limits, false, |engine| {
+        let (runtime, component) = Runtime::new("eventout.wasm", limits, false, |engine| {
             // SAFETY: the code is what `build.rs` made of the component with this very wasmtime. It is
             // part of this program, so whoever could change it could change the program too.
             unsafe { wasmtime::component::Component::deserialize(engine, CODE) }
-        })
+        })?;
+        Self::link(runtime, &component)
     }
 
-    /// Compiles the component in a `.wasm` file.
+    fn link(runtime: Runtime, component: &wasmtime::component::Component) -> Result<Self> {
+        let mut linker = Linker::new(&runtime.engine);
+        bindings::Eventout::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let pre = bindings::EventoutPre::new(linker.instantiate_pre(component)?)?;
+        Ok(Self {
+            shared: Arc::new(Shared { runtime, pre }),
+        })
+    }
+}
+
+/// A component of somebody else's.
+pub enum Plugin {
+    /// It computes events: world `eventout` of the contract.
+    Events(Component),
+    /// It gives events a form of its own: world `formatter`.
+    Formatter(Formatter),
+}
+
+impl Plugin {
+    /// Compiles the component in a `.wasm` file, or takes its machine code from the user's cache, where it is
+    /// put otherwise. It can reach nothing but what the contract has.
     ///
     /// # Errors
     ///
@@ -140,44 +173,173 @@ impl Component {
     pub fn from_file(file: &Path, limits: Limits) -> Result<Self> {
         /// The largest file that is taken for a component, in bytes.
         const LIMIT: u64 = 256 << 20;
-        let name = file.display().to_string();
-        File::open(file)
-            .and_then(|file| source::read(file, LIMIT))
-            .map_err(Error::from)
-            .and_then(|wasm| {
-                Self::new(&name, limits, true, |engine| {
-                    wasmtime::component::Component::from_binary(engine, &wasm)
-                })
+        let name = clean(&file.display().to_string());
+        let read = File::open(file).and_then(|file| source::read(file, LIMIT));
+        let plugin = read.map_err(Error::from).and_then(|wasm| {
+            let (runtime, component) = Runtime::new(&name, limits, true, |engine| {
+                compiled::component(engine, &wasm)
+            })?;
+            let formats = component.get_export_index(None, "eventout:stats/format@0.1.0");
+            Ok(match formats {
+                Some(_) => Self::Formatter(Formatter::link(runtime, &component)?),
+                None => Self::Events(Component::link(runtime, &component)?),
             })
-            .with_context(|| format!("cannot use component {name}"))
+        });
+        plugin.with_context(|| format!("cannot use component {name}"))
+    }
+}
+
+/// A component that gives events a form of its own, ready to run.
+pub struct Formatter {
+    runtime: Runtime,
+    pre: bindings::formatter::FormatterPre<State>,
+    /// The instance that served the last call, unless it failed then.
+    instance: Option<(Store<State>, bindings::formatter::Formatter)>,
+}
+
+impl Formatter {
+    fn link(runtime: Runtime, component: &wasmtime::component::Component) -> Result<Self> {
+        // It gets nothing: there are only types to import.
+        let linker = Linker::new(&runtime.engine);
+        let pre = bindings::formatter::FormatterPre::new(linker.instantiate_pre(component)?)?;
+        Ok(Self {
+            runtime,
+            pre,
+            instance: None,
+        })
     }
 
+    /// The event as text: some lines, or one, or none.
+    ///
+    /// # Errors
+    ///
+    /// Where the component says why not, traps, or exceeds its limits.
+    pub fn format(&mut self, event: &StatsEvent) -> Result<String> {
+        let pre = &self.pre;
+        let text = self.runtime.run(
+            &mut self.instance,
+            Arc::default(),
+            |store| pre.instantiate(store),
+            |guest, store| guest.eventout_stats_format().call_format(store, event),
+        );
+        text.and_then(|text| text.map_err(|why| Error::msg(clean(&why))))
+            .with_context(|| {
+                let (id, name) = (shorten(&event.id), &self.runtime.name);
+                format!("cannot format stats of container {id} with component {name}")
+            })
+    }
+}
+
+/// What runs a component, and within which limits.
+struct Runtime {
+    /// How errors call the component.
+    name: String,
+    limits: Limits,
+    engine: Engine,
+    /// What interrupts a component that is not ours.
+    watchdog: Option<Watchdog>,
+}
+
+impl Runtime {
     fn new(
         name: &str,
         limits: Limits,
         foreign: bool,
         code: impl FnOnce(&Engine) -> Result<wasmtime::component::Component>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, wasmtime::component::Component)> {
         let mut config = engine::config(foreign);
         // Ours is machine code already, and to get a compiler ready takes time.
         config.enable_compiler(foreign);
         let engine = Engine::new(&config)?;
         let component = code(&engine)?;
-        let mut linker = Linker::new(&engine);
-        bindings::Eventout::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        let pre = bindings::EventoutPre::new(linker.instantiate_pre(&component)?)?;
         let tick = (limits.time / 10).max(Duration::from_millis(1));
         let watchdog = foreign.then(|| Watchdog::new(&engine, tick)).transpose();
-        let watchdog = watchdog.context("cannot start a thread")?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                name: name.to_owned(),
-                limits,
-                engine,
-                pre,
-                watchdog,
-            }),
-        })
+        let runtime = Self {
+            name: name.to_owned(),
+            limits,
+            watchdog: watchdog.context("cannot start a thread")?,
+            engine,
+        };
+        Ok((runtime, component))
+    }
+
+    /// Whether the component is not ours.
+    fn is_foreign(&self) -> bool {
+        self.watchdog.is_some()
+    }
+
+    /// Runs `call` on the instance of the last call, or on a new one. An instance that trapped is not
+    /// used again: what it left in its memory may be anything.
+    fn run<I, T>(
+        &self,
+        instance: &mut Option<(Store<State>, I)>,
+        snapshot: Arc<Snapshot>,
+        instantiate: impl FnOnce(&mut Store<State>) -> Result<I>,
+        call: impl FnOnce(&I, &mut Store<State>) -> Result<T>,
+    ) -> Result<T> {
+        let watch = self.watchdog.as_ref().map(Watchdog::watch);
+        let answer = match instance.take() {
+            Some((mut store, instance)) => {
+                store.data_mut().tell(snapshot);
+                self.set_deadline(&mut store);
+                Ok((store, instance))
+            }
+            None => {
+                let mut store = self.store(snapshot);
+                instantiate(&mut store).map(|instance| (store, instance))
+            }
+        }
+        .and_then(|(mut store, instance)| {
+            let answer = call(&instance, &mut store)?;
+            Ok((answer, (store, instance)))
+        });
+        drop(watch);
+        match answer {
+            Ok((answer, used)) => {
+                *instance = Some(used);
+                Ok(answer)
+            }
+            Err(e) if e.downcast_ref() == Some(&Trap::Interrupt) => Err(format_err!(
+                "component {} took longer than {:?}",
+                self.name,
+                self.limits.time
+            )),
+            // wasmtime has no type for it.
+            Err(e)
+                if e.root_cause()
+                    .to_string()
+                    .starts_with("too much data is being copied") =>
+            {
+                Err(format_err!(
+                    "component {} answered with more than {} bytes",
+                    self.name,
+                    self.limits.output
+                ))
+            }
+            Err(e) => Err(e.context(format!("component {} failed", self.name))),
+        }
+    }
+
+    fn store(&self, snapshot: Arc<Snapshot>) -> Store<State> {
+        let state = State {
+            snapshot,
+            last: 0,
+            instances: self.limits.instances,
+            memory: self.limits.memory,
+            memory_left: self.limits.memory,
+        };
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(self.limits.output);
+        self.set_deadline(&mut store);
+        store
+    }
+
+    /// Lets the next call take as long as it may.
+    fn set_deadline(&self, store: &mut Store<State>) {
+        if self.is_foreign() {
+            store.set_epoch_deadline(Watchdog::TICKS);
+        }
     }
 }
 
@@ -289,9 +451,12 @@ impl Events {
 
     /// Makes sure that what a component says is one line and no more.
     fn one_line(&self, line: String) -> Result<String> {
-        let shared = &self.component.shared;
-        if shared.is_foreign() && line.contains('\n') {
-            bail!("component {} answered with more than one line", shared.name);
+        let runtime = &self.component.shared.runtime;
+        if runtime.is_foreign() && line.contains('\n') {
+            bail!(
+                "component {} answered with more than one line",
+                runtime.name
+            );
         }
         Ok(line)
     }
@@ -335,40 +500,19 @@ impl Events {
         }
     }
 
-    /// Runs `call` on the instance of the last call, or on a new one. An instance that trapped is not
-    /// used again: what it left in its memory may be anything.
+    /// One call of the component.
     fn run<T>(
         &mut self,
         snapshot: Arc<Snapshot>,
         call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<T>,
     ) -> Result<T> {
         let shared = &self.component.shared;
-        let watch = shared.watchdog.as_ref().map(Watchdog::watch);
-        let answer = match self.instance.take() {
-            Some((mut store, instance)) => {
-                store.data_mut().tell(snapshot);
-                Ok((store, instance))
-            }
-            None => shared.instantiate(snapshot),
-        }
-        .and_then(|(mut store, instance)| {
-            shared.set_deadline(&mut store);
-            let answer = call(instance.eventout_stats_events(), &mut store)?;
-            Ok((answer, (store, instance)))
-        });
-        drop(watch);
-        match answer {
-            Ok((answer, instance)) => {
-                self.instance = Some(instance);
-                Ok(answer)
-            }
-            Err(e) if e.downcast_ref() == Some(&Trap::Interrupt) => Err(format_err!(
-                "component {} took longer than {:?}",
-                shared.name,
-                shared.limits.time
-            )),
-            Err(e) => Err(e.context(format!("component {} failed", shared.name))),
-        }
+        shared.runtime.run(
+            &mut self.instance,
+            snapshot,
+            |store| shared.pre.instantiate(store),
+            |guest, store| call(guest.eventout_stats_events(), store),
+        )
     }
 }
 
@@ -481,48 +625,22 @@ impl Now<'_> {
     }
 }
 
-impl Shared {
-    /// Whether it is not ours.
-    fn is_foreign(&self) -> bool {
-        self.watchdog.is_some()
-    }
-
-    /// Lets the next call take as long as it may.
-    fn set_deadline(&self, store: &mut Store<State>) {
-        if self.is_foreign() {
-            store.set_epoch_deadline(Watchdog::TICKS);
+/// The component's error as ours.
+fn explain(error: events::Error) -> Error {
+    match error {
+        events::Error::ContainerNotFound(text) => NotFound(clean(&text)).into(),
+        events::Error::Unsupported(text) => Refused(clean(&text)).into(),
+        events::Error::NoContainer(text) | events::Error::Unavailable(text) => {
+            Error::msg(clean(&text))
         }
-    }
-
-    fn instantiate(&self, snapshot: Arc<Snapshot>) -> Result<(Store<State>, bindings::Eventout)> {
-        let state = State {
-            snapshot,
-            last: 0,
-            memory: self.limits.memory,
-            memory_left: self.limits.memory,
-        };
-        let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| state);
-        self.set_deadline(&mut store);
-        let instance = self.pre.instantiate(&mut store)?;
-        Ok((store, instance))
     }
 }
 
-/// The component's error as ours. The text may be anything, since the component may be anybody's: what
-/// is long is cut, and there is nothing in it that a terminal would act on.
-fn explain(error: events::Error) -> Error {
-    let clean = |text: String| -> String {
-        let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-        text.chars().take(1000).map(visible).collect()
-    };
-    match error {
-        events::Error::ContainerNotFound(text) => NotFound(clean(text)).into(),
-        events::Error::Unsupported(text) => Refused(clean(text)).into(),
-        events::Error::NoContainer(text) | events::Error::Unavailable(text) => {
-            Error::msg(clean(text))
-        }
-    }
+/// A component's text, fit to be shown. It may be anything, since the component may be anybody's: what is long
+/// is cut, and there is nothing in it that a terminal would act on.
+fn clean(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().take(1000).map(visible).collect()
 }
 
 /// What an instance can reach.
@@ -531,6 +649,8 @@ struct State {
     snapshot: Arc<Snapshot>,
     /// Where the container stands there that it asked for last.
     last: usize,
+    /// How many parts of a kind it may have.
+    instances: usize,
     /// The memory that it may have, in bytes.
     memory: usize,
     /// What of it the instance has not got yet.
@@ -564,9 +684,22 @@ impl ResourceLimiter for State {
         }
         Ok(true)
     }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.instances
+    }
+
+    fn memories(&self) -> usize {
+        self.instances
+    }
 }
 
 impl State {
+    /// Another reading.
     fn tell(&mut self, snapshot: Arc<Snapshot>) {
         self.snapshot = snapshot;
         self.last = 0;

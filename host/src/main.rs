@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eventout::{
-    Component, Context as _, Dialect, Error, Events, Limits, NotFound, Refused, Result, Source,
-    Spec,
+    Component, Context as _, Dialect, Error, Events, Formatter, Limits, NotFound, Plugin, Refused,
+    Result, Source, Spec,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -38,12 +38,47 @@ struct Cli {
     #[arg(long, global = true, hide = true)]
     log_format: Option<String>,
 
-    /// The component that computes the events, instead of the built-in one
+    /// A component that computes the events, instead of the built-in one, or that gives them a form
     #[arg(long, global = true, value_name = "FILE")]
     component: Option<PathBuf>,
 
+    #[command(flatten)]
+    limits: LimitArgs,
+
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "What one call of that component may take")]
+struct LimitArgs {
+    /// Time [default: 1s]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_interval)]
+    limit_time: Option<Duration>,
+
+    /// Memory, in bytes, KiB, MiB or GiB [default: 64MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
+    limit_memory: Option<usize>,
+
+    /// An answer, in bytes, KiB, MiB or GiB [default: 32MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
+    limit_output: Option<usize>,
+
+    /// Core modules, memories and tables, so many of each [default: 100]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    limit_instances: Option<usize>,
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            time: self.limit_time.unwrap_or(usual.time),
+            memory: self.limit_memory.unwrap_or(usual.memory),
+            output: self.limit_output.unwrap_or(usual.output),
+            instances: self.limit_instances.unwrap_or(usual.instances),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -130,9 +165,19 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
     let mut source = spec.open()?;
     match &cli.command {
         Command::Events(args) => {
-            let component = match &cli.component {
-                Some(file) => Component::from_file(file, Limits::default())?,
-                None => Component::builtin(Limits::default())?,
+            let limits = cli.limits.limits();
+            let plugin = cli.component.as_ref();
+            let plugin = plugin.map(|file| Plugin::from_file(file, limits.clone()));
+            let (component, formatter) = match plugin.transpose()? {
+                Some(Plugin::Events(component)) => (component, None),
+                Some(Plugin::Formatter(formatter)) => {
+                    if args.event_out || args.dialect.is_some() {
+                        let why = "that component has a format of its own, without --dialect and --event-out";
+                        return Err(Error::msg(why));
+                    }
+                    (Component::builtin(Limits::default())?, Some(formatter))
+                }
+                None => (Component::builtin(limits)?, None),
             };
             let mut events = Events::new(&component, source);
             let dialect = args.dialect.map(|dialect| match dialect {
@@ -154,9 +199,10 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
             // The process ends with it. It leaves to the kernel what there is to free, which is faster.
             let mut stream = ManuallyDrop::new(Stream {
                 events,
+                oom: !args.rhythm.stats && !args.event_out && formatter.is_none(),
+                formatter,
                 dialect,
                 event_out: args.event_out,
-                oom: !args.rhythm.stats && !args.event_out,
                 watched: HashSet::new(),
             });
             repeat(ids, args.rhythm, out, &mut *stream)
@@ -199,6 +245,8 @@ trait Lines {
 /// The events of containers.
 struct Stream {
     events: Events,
+    /// What gives them a form of its own.
+    formatter: Option<Formatter>,
     dialect: Option<Dialect>,
     event_out: bool,
     /// Whether to tell of kills for want of memory.
@@ -217,9 +265,13 @@ impl Lines for Stream {
                 all.map(|listed| listed.id).collect()
             }
         };
-        let lines = match self.event_out {
-            true => ids.iter().map(|id| now.event_json(id)).collect(),
-            false => now.stats_lines(&ids, self.dialect),
+        let lines = match &mut self.formatter {
+            Some(formatter) => {
+                let text = |id: &String| now.stats(id).and_then(|event| formatter.format(&event));
+                ids.iter().map(text).collect()
+            }
+            None if self.event_out => ids.iter().map(|id| now.event_json(id)).collect(),
+            None => now.stats_lines(&ids, self.dialect),
         };
         let mut lines: Vec<_> = ids.into_iter().zip(lines).collect();
         if self.oom {
@@ -441,6 +493,26 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes, or of KiB, MiB or GiB.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let unit = match unit {
+        "" | "B" => 1usize,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("it is not like 1048576, 64MiB or 1GiB".to_owned()),
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| "it is not like 1048576, 64MiB or 1GiB".to_owned())?;
+    let size = number.checked_mul(unit);
+    size.ok_or_else(|| "it is too large".to_owned())
+}
+
 /// Where lines and errors go.
 struct Output {
     stdout: StdoutLock<'static>,
@@ -456,6 +528,10 @@ impl Output {
     /// Prints a line of data, when [`Output::flush`] is called at the latest.
     fn line(&mut self, line: &str) -> Result<()> {
         const LARGE: usize = 1 << 16;
+        if line.is_empty() {
+            // A formatter has nothing to say of it.
+            return Ok(());
+        }
         self.lines.push_str(line);
         self.lines.push('\n');
         match self.lines.len() {
