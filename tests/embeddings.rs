@@ -1,0 +1,322 @@
+//! The component in other hands: the examples print what the library prints, and that is what Go prints.
+//!
+//! `embeddings.jsonl` is a scenario of 50 instants. Each example has a program that prints, for each container
+//! of each instant, and for one that is not there, `event-json` and `stats-json` in both dialects.
+//! `tests/run` builds the examples.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+use std::{env, thread};
+
+use serde_json::Value;
+use tests::{between, can_run, eventout, judge, missing, printed, program, root, scratch};
+
+fn table() -> PathBuf {
+    root().join("tests/embeddings.jsonl")
+}
+
+/// Something that the build of an example leaves, or `None` where it is not built.
+fn built(file: &str) -> Option<PathBuf> {
+    let path = root().join("target").join(file);
+    let absent = format!("target/{file} is not built (see tests/run)");
+    can_run(if path.exists() { "" } else { &absent }).then_some(path)
+}
+
+fn output(command: &mut Command) -> Output {
+    let command = command.current_dir(root());
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// What the example of the library prints.
+fn expected() -> &'static str {
+    static EXPECTED: OnceLock<String> = OnceLock::new();
+    EXPECTED.get_or_init(|| {
+        // Built beside the program.
+        let mut build = Command::new(env!("CARGO"));
+        build.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--example",
+            "replay",
+        ]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        output(&mut build);
+        let program = PathBuf::from(program().get_program());
+        let profile = program.parent().expect("it is in a folder");
+        let printed = output(Command::new(profile.join("examples/replay")).arg(table()));
+        String::from_utf8(printed.stdout).expect("UTF-8")
+    })
+}
+
+/// Runs the program of an example on the table.
+#[track_caller]
+fn replays(command: &mut Command) {
+    let output = output(command.arg(table()));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let (ours, theirs) = (expected().lines(), text.lines());
+    for (at, (ours, theirs)) in ours.zip(theirs).enumerate() {
+        assert_eq!(theirs, ours, "line {}", at + 1);
+    }
+    assert_eq!(text.lines().count(), expected().lines().count());
+}
+
+#[test]
+fn the_library_prints_what_go_prints() {
+    let text = fs::read_to_string(table()).expect("it is there");
+    assert_eq!(text.lines().count(), 50);
+    let expected: Vec<_> = expected().lines().collect();
+    let containers: usize = text
+        .lines()
+        .map(|line| {
+            let instant: Value = serde_json::from_str(line).expect("it is JSON");
+            instant["containers"].as_array().expect("a list").len() + 1
+        })
+        .sum();
+    assert_eq!(expected.len(), 3 * containers);
+    let Some(judge) = judge() else { return };
+    for (at, kind) in ["event-out", "stats", "runc"].into_iter().enumerate() {
+        let input = File::open(table()).expect("it is there");
+        let judged = output(Command::new(&judge).arg(kind).stdin(input));
+        let judged = String::from_utf8(judged.stdout).expect("UTF-8");
+        // Go has nothing to say of failures.
+        let ours = expected.iter().skip(at).step_by(3).copied();
+        let ours: Vec<_> = ours.filter(|line| !line.starts_with("error ")).collect();
+        assert_eq!(ours, judged.lines().collect::<Vec<_>>(), "{kind}");
+    }
+    let missing = r#"error container-not-found: container "no such \"container\"" not found"#;
+    assert_eq!(
+        expected.iter().filter(|line| **line == missing).count(),
+        150
+    );
+    let unavailable = expected
+        .iter()
+        .filter(|line| line.starts_with("error unavailable: "));
+    assert_eq!(unavailable.count(), 9);
+}
+
+#[test]
+fn python_prints_the_same() {
+    let Some(python) = built("examples/python/bin/python") else {
+        return;
+    };
+    replays(Command::new(&python).arg("examples/python/replay.py"));
+    output(Command::new(&python).arg("examples/python/test_eventout.py"));
+    // Real data: this process, while it works.
+    let id = std::process::id().to_string();
+    let busy = output(Command::new(&python).args(["-m", "eventout", &id]));
+    let line: Value = serde_json::from_slice(&busy.stdout).expect("it is JSON");
+    assert_eq!(line["id"], *id);
+    assert!(line["data"]["memory"]["usage"]["usage"].as_u64() > Some(1 << 20));
+    assert!(line["data"]["pids"]["current"].as_u64() > Some(1));
+}
+
+#[test]
+fn node_prints_the_same() {
+    let Some(folder) = built("examples/javascript") else {
+        return;
+    };
+    replays(Command::new("node").arg(folder.join("replay.js")));
+    // The page in Chromium among them.
+    let output = output(Command::new("npm").arg("--prefix").arg(&folder).arg("test"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("# fail 0") || text.contains("fail 0"),
+        "{text}"
+    );
+}
+
+#[test]
+fn c_prints_the_same() {
+    let Some(replay) = built("examples/c/replay") else {
+        return;
+    };
+    replays(Command::new(replay).arg("guest/eventout.wasm"));
+}
+
+/// A component in the hands of a plain wasmtime, compiled once.
+struct Plain {
+    wasmtime: PathBuf,
+    code: PathBuf,
+}
+
+impl Plain {
+    fn new(component: &str) -> Option<Self> {
+        let wasmtime = built("tools/wasm/bin/wasmtime")?;
+        let component = built(&format!("examples/wasmtime/{component}.wasm"))?;
+        let code =
+            scratch(&format!("plain-{}", component.display()).replace('/', "-")).join("code");
+        let mut compile = Command::new(&wasmtime);
+        output(compile.arg("compile").arg(component).arg("-o").arg(&code));
+        Some(Self { wasmtime, code })
+    }
+
+    /// The line that it answers with, or what stands in the parentheses of `err(…)`.
+    fn stats_json(&self, folder: Option<&Path>, id: &str, dialect: &str) -> Result<String, String> {
+        let mut run = Command::new(&self.wasmtime);
+        run.args(["run", "--allow-precompiled"]);
+        if let Some(folder) = folder {
+            run.arg("--dir")
+                .arg(format!("{}::/cgroup", folder.display()));
+        }
+        let id = serde_json::to_string(id).expect("JSON");
+        run.arg("--invoke")
+            .arg(format!("stats-json({id}, {dialect})"));
+        let answer = output(run.arg(&self.code));
+        let answer = String::from_utf8(answer.stdout).expect("UTF-8");
+        let inside = |case: &str| answer.trim().strip_prefix(case)?.strip_suffix(")");
+        match inside("ok(") {
+            Some(text) => Ok(serde_json::from_str(text).expect("a text")),
+            None => Err(inside("err(").unwrap_or(&answer).to_owned()),
+        }
+    }
+}
+
+#[test]
+fn a_plain_wasmtime_runs_it_with_a_mock() {
+    let Some(plain) = Plain::new("mock") else {
+        return;
+    };
+    for dialect in ["runsc", "runc"] {
+        for id in ["pause", "web", "db", "job"] {
+            let spec = "--source=scenario:examples/wasmtime/pod.jsonl";
+            let flag = format!("--dialect={dialect}");
+            let ours = output(program().args([spec, "events", "--stats", &flag, id]));
+            let line = plain.stats_json(None, id, dialect).expect("it is there");
+            assert_eq!(line + "\n", String::from_utf8_lossy(&ours.stdout));
+        }
+        let error = plain
+            .stats_json(None, "nobody", dialect)
+            .expect_err("it is not there");
+        assert!(error.contains("container-not-found"), "{error}");
+    }
+}
+
+#[test]
+fn a_plain_wasmtime_reads_control_files() {
+    let Some(plain) = Plain::new("stats") else {
+        return;
+    };
+    let mut recordings = 0;
+    for entry in fs::read_dir(root().join("tests/recorded")).expect("there are recordings") {
+        let path = entry.expect("it can be listed").path();
+        let text = fs::read(&path).expect("it is there");
+        let recording: Value = serde_json::from_slice(&text).expect("it is JSON");
+        let folder = scratch("plain-recorded");
+        // What the provider reads, and no more: eventout would print the rest too.
+        for (file, text) in recording["before"].as_object().expect("files") {
+            let (controller, name) = file.split_once('/').expect("CONTROLLER/FILE");
+            let read = match controller {
+                "unified" => {
+                    name == "cpu.stat"
+                        || name.starts_with("pids.")
+                        || name.starts_with("memory.") && name != "memory.pressure"
+                }
+                _ => ["cpu", "cpuacct", "memory", "pids"].contains(&controller),
+            };
+            if read {
+                let group = folder.join(controller).join("c");
+                fs::create_dir_all(&group).expect("a folder");
+                fs::write(group.join(name), text.as_str().expect("a text")).expect("a file");
+            }
+        }
+        let spec = format!("--source=cgroup:{}", folder.display());
+        let ours = eventout([&spec, "events", "--stats", "c"]);
+        let line = plain.stats_json(Some(&folder), "c", "runc");
+        assert_eq!(
+            line.as_deref(),
+            Ok(printed(&ours).trim_end()),
+            "{}",
+            path.display()
+        );
+        for id in ["", ".", "..", "../c", "/c", "c/", "nobody"] {
+            let error = plain.stats_json(Some(&folder), id, "runc");
+            let error = error.expect_err("it is no container");
+            assert!(error.contains("container-not-found"), "{id:?}: {error}");
+        }
+        recordings += 1;
+    }
+    assert!(recordings > 5);
+}
+
+/// A group with a process in it that is busy, in some v1 hierarchies.
+struct Group(Vec<PathBuf>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            let pids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            for pid in pids.lines() {
+                let _ = Command::new("kill").args(["-9", pid]).status();
+            }
+        }
+        for group in &self.0 {
+            for _ in 0..100 {
+                if fs::remove_dir(group).is_ok() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plain_wasmtime_reads_the_cgroups_of_this_machine() {
+    let Some(plain) = Plain::new("stats") else {
+        return;
+    };
+    let hierarchies =
+        ["memory", "pids", "cpu", "cpuacct"].map(|name| Path::new("/sys/fs/cgroup").join(name));
+    let absent = match hierarchies.iter().all(|path| path.is_dir()) {
+        true => missing(&["sh"]),
+        // The recordings are of both kinds.
+        false => return println!("this machine has no v1 hierarchies"),
+    };
+    if !can_run(&absent.replace("there is no sh (see tests/run)", "")) {
+        return;
+    }
+    let id = format!("eventout-plain-{}", std::process::id());
+    let group = Group(hierarchies.iter().map(|path| path.join(&id)).collect());
+    for path in &group.0 {
+        // cpu and cpuacct may be one.
+        let _ = fs::create_dir(path);
+    }
+    let mut busy = Command::new("sh");
+    busy.args(["-c", "while :; do :; done"])
+        .stdin(Stdio::null());
+    let mut busy = busy.spawn().expect("a shell");
+    for path in &group.0 {
+        fs::write(path.join("cgroup.procs"), busy.id().to_string()).expect("root may");
+    }
+    thread::sleep(Duration::from_millis(200));
+    let ours = || -> Value {
+        let output = eventout(["--source=cgroup", "events", "--stats", &id]);
+        serde_json::from_str(printed(&output)).expect("it is JSON")
+    };
+    let before = ours();
+    let line = plain.stats_json(Some(Path::new("/sys/fs/cgroup")), &id, "runc");
+    let after = ours();
+    drop(group);
+    let _ = busy.wait();
+    let line: Value = serde_json::from_str(&line.expect("it is there")).expect("it is JSON");
+    let fixed = between(&before, &line, &after).unwrap_or_else(|e| panic!("{e}"));
+    assert!(fixed > 5, "{fixed}");
+    let total = |line: &Value| line["data"]["cpu"]["usage"]["total"].as_u64();
+    assert!(total(&before) < total(&line) && total(&line) < total(&after));
+}
