@@ -1,12 +1,14 @@
 //! The contract and the component: what is in `wit/`, and what is in the `.wasm`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use tests::{check_golden, root};
+use tests::{can_run, check_golden, root};
 use wit_component::{DecodedWasm, WitPrinter};
-use wit_parser::{ArchitectureSize, Docs, Resolve, SizeAlign, TypeDefKind, WorldItem};
+use wit_parser::{
+    ArchitectureSize, CloneMaps, Docs, PackageId, Resolve, SizeAlign, TypeDefKind, WorldItem,
+};
 
 fn wasm() -> PathBuf {
     root().join("guest/eventout.wasm")
@@ -253,4 +255,144 @@ fn the_contract_renders_and_every_item_is_documented() {
         }
     }
     assert!(missing.is_empty(), "not documented: {missing:?}");
+}
+
+/// The contract, and that of a version before it.
+fn with_older(older: &str) -> (Resolve, PackageId, PackageId) {
+    let mut resolve = Resolve::default();
+    let (new, _) = resolve
+        .push_dir(root().join("wit"))
+        .expect("the WIT is valid");
+    // Two packages of one name need two versions. The check looks at neither.
+    let older = older.replacen(";", "-older;", 1);
+    let older = resolve.push_str("older.wit", &older).expect("it is valid");
+    (resolve, older, new)
+}
+
+/// The first world that components for `older` don't fit any more, and why.
+fn broken(older: &str) -> Option<String> {
+    let (resolve, older, new) = with_older(older);
+    let worlds = resolve.packages[older].worlds.iter();
+    let why = worlds.map(|(name, world)| {
+        let new = resolve.packages[new].worlds.get(name)?;
+        let check = wit_component::semver_check(resolve.clone(), *world, *new);
+        check.err().map(|e| format!("{name}: {e:#}"))
+    });
+    let gone = |name: &&String| !resolve.packages[new].worlds.contains_key(*name);
+    let gone = resolve.packages[older].worlds.keys().find(gone);
+    gone.map(|name| format!("{name} is gone"))
+        .or_else(|| why.flatten().next())
+}
+
+/// `contract-0.1.0.wit` is the contract as it was when that version was made. What breaks components that were
+/// made for it takes another version, and a file of that version here.
+#[test]
+fn the_contract_breaks_no_component_without_another_version() {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve
+        .push_dir(root().join("wit"))
+        .expect("the WIT is valid");
+    let version = resolve.packages[package].name.version.as_ref();
+    let version = version.expect("it has one");
+    // Before 1.0.0, the second number tells.
+    let file = match version.major {
+        0 => format!("tests/contract-0.{}.0.wit", version.minor),
+        major => format!("tests/contract-{major}.0.0.wit"),
+    };
+    let older = fs::read_to_string(root().join(&file));
+    let older = older.unwrap_or_else(|e| panic!("{file} should be the contract of now: {e}"));
+    assert_eq!(broken(&older), None);
+    // It would tell.
+    for (was, is) in [
+        (
+            "pids-count: func(container: string)",
+            "pids-count: func(container: u32)",
+        ),
+        ("    pids: u64,", "    pids: u32,"),
+        ("    runc,\n", "    runc,\n    crun,\n"),
+        ("oom-json: func", "oom-line: func"),
+        ("world formatter", "world formatters"),
+        (
+            "format: func(event: stats-event)",
+            "format: func(event: string)",
+        ),
+    ] {
+        let other = older.replace(was, is);
+        assert_ne!(other, older, "{was}");
+        assert!(broken(&other).is_some(), "{is}");
+    }
+}
+
+/// Whether a component fits a world, in which it may import WASI too.
+fn fits(file: &Path, world: &str, wasi: bool) {
+    let bytes = fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let name = file.display();
+    let DecodedWasm::Component(mut decoded, own) =
+        wit_component::decode(&bytes).expect("it is a component")
+    else {
+        panic!("{name} is a WIT package");
+    };
+    for (key, item) in &decoded.worlds[own].imports {
+        let import = decoded.name_world_key(key);
+        // Types are no import that a host has to do anything about.
+        let types = functions(&decoded, item).is_empty();
+        let ours = import.starts_with("eventout:stats/");
+        assert!(types || ours || wasi, "{name} imports {import}");
+        assert!(
+            types || ours || import.starts_with("wasi:"),
+            "{name} imports {import}"
+        );
+    }
+    // What it imports is added to the world, as far as it is allowed.
+    decoded.worlds[own].exports.clear();
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve
+        .push_dir(root().join("wit"))
+        .expect("the WIT is valid");
+    let others = "package test:provider; world provider { export eventout:stats/sandbox@0.1.0; }
+        world composed { export eventout:stats/events@0.1.0; }";
+    let others = resolve.push_str("others.wit", others).expect("it is valid");
+    let world = resolve
+        .select_world(&[package], Some(world))
+        .or_else(|_| resolve.select_world(&[others], Some(world)))
+        .expect("there is such a world");
+    if wasi {
+        let remap = resolve.merge(decoded).expect("they go together");
+        let own = remap
+            .map_world(own, Default::default())
+            .expect("it is there");
+        resolve
+            .merge_worlds(own, world, &mut CloneMaps::default())
+            .expect("they go together");
+    }
+    wit_component::targets(&resolve, world, &bytes).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+}
+
+#[test]
+fn each_component_fits_its_world() {
+    fits(&wasm(), "eventout", false);
+    let target = root().join("target/examples");
+    let mut absent = String::new();
+    for (file, world, wasi) in [
+        ("formatters/influx.wasm", "formatter", false),
+        ("formatters/sentence.wasm", "formatter", false),
+        (
+            "wasmtime/build/wasm32-wasip2/release/cgroup.wasm",
+            "provider",
+            true,
+        ),
+        (
+            "wasmtime/build/wasm32-wasip2/release/examples/mock.wasm",
+            "provider",
+            true,
+        ),
+        ("wasmtime/stats.wasm", "composed", true),
+        ("wasmtime/mock.wasm", "composed", true),
+    ] {
+        match target.join(file) {
+            file if file.exists() => fits(&file, world, wasi),
+            _ => absent = format!("target/examples/{file} is not built (see tests/run)"),
+        }
+    }
+    can_run(&absent);
 }
