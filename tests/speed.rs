@@ -7,17 +7,19 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eventout::{Component, Container, Dialect, Events, Limits, Listed, Result, Snapshot, Source};
+use eventout::{
+    Component, Container, Dialect, Events, Limits, Listed, Plugin, Result, Snapshot, Source, Spec,
+};
 use guest::event::{Facts, Sandbox};
 use guest::types::EventOut;
 use guest::{event, json};
-use tests::{judge, missing, program, scratch};
+use tests::{judge, missing, program, root, scratch};
 
 /// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
 fn sandbox(containers: u64) -> Snapshot {
@@ -67,13 +69,29 @@ impl Source for Always {
     }
 }
 
-fn events(snapshot: &Arc<Snapshot>) -> Events {
-    let limits = Limits {
+fn limits() -> Limits {
+    Limits {
         time: Duration::from_secs(60),
         memory: 1 << 30,
-    };
-    let component = Component::builtin(limits).expect("it was compiled for this machine");
+        output: 1 << 30,
+        ..Limits::default()
+    }
+}
+
+fn events(snapshot: &Arc<Snapshot>) -> Events {
+    let component = Component::builtin(limits()).expect("it was compiled for this machine");
     Events::new(&component, Box::new(Always(Arc::clone(snapshot))))
+}
+
+/// The same component, from its file: one that can be interrupted.
+fn foreign_events(snapshot: &Arc<Snapshot>) -> Events {
+    let file = root().join("guest/eventout.wasm");
+    match Plugin::from_file(&file, limits()).expect("it is a component") {
+        Plugin::Events(component) => {
+            Events::new(&component, Box::new(Always(Arc::clone(snapshot))))
+        }
+        Plugin::Formatter(_) => panic!("it computes events"),
+    }
 }
 
 /// What the component does between the question and the answer, natively: the facts are copied, as the
@@ -176,13 +194,14 @@ fn go_line(judge: &Path, snapshot: &Snapshot) -> String {
 fn calls() {
     let judge = judge();
     println!(
-        "| containers | event-json | native | ÷ native | Go | ÷ Go | event | native | ÷ native |"
+        "| containers | event-json | native | ÷ native | Go | ÷ Go | event | native | ÷ native | interruptible, ÷ |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for n in [1, 100, 1000, 10_000] {
         let snapshot = Arc::new(sandbox(n));
         let id = snapshot.containers.last().expect("one or more").id.clone();
         let (mut with_json, mut typed) = (events(&snapshot), events(&snapshot));
+        let mut foreign = foreign_events(&snapshot);
 
         let line = with_json.now().and_then(|mut now| now.event_json(&id));
         let line = line.expect("it never fails");
@@ -194,6 +213,8 @@ fn calls() {
         );
         assert_eq!(out.container_usage, same.container_usage);
         assert_eq!((out.pids, out.memory), (same.pids, same.memory));
+        let same = foreign.now().and_then(|mut now| now.event_json(&id));
+        assert_eq!(line, same.expect("it never fails"));
         let go = judge.as_ref().map(|judge| {
             assert_eq!(line, go_line(judge, &snapshot));
             go(judge, &snapshot)
@@ -213,11 +234,16 @@ fn calls() {
         let mut native_typed = || {
             black_box(native(black_box(&snapshot), &id, typed_of));
         };
+        let mut foreign_json = || {
+            let line = foreign.now().and_then(|mut now| now.event_json(&id));
+            black_box(line.expect("it never fails"));
+        };
         let best = race(&mut [
             ("component, JSON", &mut component_json),
             ("native, JSON", &mut native_json),
             ("component", &mut component),
             ("native", &mut native_typed),
+            ("interruptible, JSON", &mut foreign_json),
         ]);
         let us = |ns: f64| format!("{:.2} µs", ns / 1000.0);
         let (go, by_go) = match go {
@@ -225,13 +251,14 @@ fn calls() {
             None => ("-".to_owned(), "-".to_owned()),
         };
         println!(
-            "| {n} | {} | {} | {:.2} | {go} | {by_go} | {} | {} | {:.2} |",
+            "| {n} | {} | {} | {:.2} | {go} | {by_go} | {} | {} | {:.2} | {:.2} |",
             us(best[0]),
             us(best[1]),
             best[0] / best[1],
             us(best[2]),
             us(best[3]),
             best[2] / best[3],
+            best[4] / best[0],
         );
     }
 }
@@ -296,6 +323,114 @@ impl Drop for Started {
     }
 }
 
+/// Where the time goes until the first line, in this process, which has been started and linked already.
+fn start_up() {
+    const ROUNDS: usize = 200;
+    let mut best = [f64::INFINITY; 5];
+    for _ in 0..ROUNDS {
+        let mut at = Instant::now();
+        let mut lap = |step: usize| {
+            let now = Instant::now();
+            best[step] = best[step].min((now - at).as_secs_f64() * 1e6);
+            at = now;
+        };
+        let source = Spec::Demo.open().expect("there is a demo");
+        lap(0);
+        let component = Component::builtin(Limits::default()).expect("it was compiled");
+        lap(1);
+        let mut events = Events::new(&component, source);
+        let mut line = || {
+            let line = events.now().and_then(|mut now| now.stats_json("web", None));
+            assert!(line.expect("it never fails").contains(r#""id":"web""#));
+        };
+        line();
+        lap(2);
+        line();
+        lap(3);
+        drop((events, component));
+        lap(4);
+    }
+    println!("\n| start-up | fastest |");
+    println!("|---|---|");
+    for (step, time) in [
+        "read the scenario",
+        "make the component's code ready",
+        "first line: a new instance, and its call",
+        "second line",
+        "free all that (the program leaves it to the kernel)",
+    ]
+    .iter()
+    .zip(best)
+    {
+        println!("| {step} | {time:.0} µs |");
+    }
+}
+
+/// A line of each of 100 containers a second: CPU time and memory.
+fn stream() {
+    const SECONDS: u64 = 10;
+    let file = scratch("speed-stream").join("pod.jsonl");
+    fs::write(&file, serde_json::to_vec(&sandbox(100)).expect("JSON")).expect("a file");
+    let mut command = program();
+    command
+        .args(["--source", &format!("scenario:{}", file.display())])
+        .args(["events", "--all", "--interval=1s"])
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    // Nanoseconds on a CPU stand first in it.
+    let cpu = || -> u64 {
+        let text = fs::read_to_string(proc.join("schedstat")).expect("it runs");
+        let first = text.split_whitespace().next();
+        first.and_then(|ns| ns.parse().ok()).expect("a number")
+    };
+    let mut lines = |count: u64| {
+        for _ in 0..count {
+            let mut line = String::new();
+            stdout.read_line(&mut line).expect("it goes on");
+            assert!(line.starts_with(r#"{"type":"stats","id":""#), "{line:?}");
+        }
+    };
+    lines(100);
+    let before = cpu();
+    lines(100 * SECONDS);
+    let percent = (cpu() - before) as f64 / (SECONDS as f64 * 1e9) * 100.0;
+    let status = fs::read_to_string(proc.join("status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let _ = child.kill();
+    let _ = child.wait();
+    println!(
+        "\n100 containers of a scenario, a line of each every second: {percent:.2} % of a core, at most"
+    );
+    println!("{} of memory.", peak.expect("Linux tells it").trim());
+}
+
+/// What this was measured on.
+fn machine() {
+    let run = |command: &str, args: &[&str]| {
+        let output = Command::new(command).args(args).output();
+        let text = output.map_or_else(
+            |e| e.to_string(),
+            |o| String::from_utf8_lossy(&o.stdout).into_owned(),
+        );
+        text.lines().next().unwrap_or("?").to_owned()
+    };
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name\t: "));
+    println!(
+        "{}, on {} × {}, {}, {}, {}.\n",
+        run("date", &["+%Y-%m-%d"]),
+        info.matches("model name").count(),
+        model.unwrap_or("?"),
+        run("uname", &["-sr"]),
+        run("go", &["version"]),
+        run("runc", &["--version"]),
+    );
+}
+
 /// Whole processes.
 fn starts() {
     println!("\n| command | fastest run | ÷ |");
@@ -309,8 +444,15 @@ fn starts() {
     ours.args(["--source", &spec, "events", "--stats", &id]);
     let mut cat = Command::new("cat");
     cat.arg(&file);
-    let best = processes(&mut [ours, cat]);
+    let mut version = program();
+    version.arg("--version");
+    let best = processes(&mut [ours, cat, version]);
     println!("| `cat` of a scenario | {:.2} ms | 1 |", best[1]);
+    println!(
+        "| `eventout --version`: exec and link | {:.2} ms | {:.2} |",
+        best[2],
+        best[2] / best[1]
+    );
     println!(
         "| `eventout events --stats` of it | {:.2} ms | {:.2} |",
         best[0],
@@ -360,7 +502,10 @@ fn starts() {
 }
 
 fn main() {
+    machine();
     calls();
     sweep();
+    start_up();
     starts();
+    stream();
 }
