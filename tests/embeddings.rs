@@ -254,6 +254,57 @@ fn a_plain_wasmtime_reads_control_files() {
     assert!(recordings > 5);
 }
 
+#[test]
+fn formatters_in_python_and_javascript_give_events_a_form_of_their_own() {
+    let (Some(influx), Some(sentence)) = (
+        built("examples/formatters/influx.wasm"),
+        built("examples/formatters/sentence.wasm"),
+    ) else {
+        return;
+    };
+    let all = ["--source=demo", "events", "--all", "--stats"];
+    let lines = eventout(all);
+    // The first start compiles it, which takes longer than the minute that other runs get where the machine is busy.
+    let formatted = |file: &Path| {
+        let mut command = program();
+        let output = output(command.args(all).arg("--component").arg(file));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let (influx, sentences) = (formatted(&influx), formatted(&sentence));
+    let forms = influx.lines().zip(sentences.lines());
+    let mut seen = 0;
+    for (line, (influx, sentence)) in printed(&lines).lines().zip(forms) {
+        let line: Value = serde_json::from_str(line).expect("it is JSON");
+        let (id, data) = (line["id"].as_str().expect("an ID"), &line["data"]);
+        let (cpu, memory) = (
+            &data["cpu"]["usage"]["total"],
+            &data["memory"]["usage"]["usage"],
+        );
+        // What JSON leaves out because it is 0 is known.
+        let number = |figure: &Value| figure.as_u64().unwrap_or(0);
+        let (cpu, memory, pids) = (
+            number(cpu),
+            number(memory),
+            number(&data["pids"]["current"]),
+        );
+        let expected = format!(
+            "container,id={id} cpu_total_ns={cpu}u,memory_usage_bytes={memory}u,pids_current={pids}u"
+        );
+        assert_eq!(influx, expected);
+        let plural = if pids == 1 { "" } else { "s" };
+        assert!(
+            sentence.starts_with(&format!("{id}: {pids} task{plural}, ")),
+            "{sentence}"
+        );
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+
+    let mut unit = Command::new("/usr/bin/python3");
+    output(unit.args(["target/examples/formatters/python/test_influx.py"]));
+    output(Command::new("node").args(["--test", "examples/formatters/sentence.test.js"]));
+}
+
 /// A group with a process in it that is busy, in some v1 hierarchies.
 struct Group(Vec<PathBuf>);
 

@@ -293,10 +293,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     let mut calls = String::new();
     for (at, (name, parameters)) in IMPORTS.iter().enumerate() {
         let arguments = "(i32.const 80) ".repeat(parameters.split_whitespace().count() - 1);
-        let _ = write!(
-            calls,
-            "(call ${at} {arguments} (i32.const 1024)) ;; {name}\n"
-        );
+        let _ = writeln!(calls, "(call ${at} {arguments} (i32.const 1024)) ;; {name}");
     }
     let items = IMPORTS.iter().enumerate().map(|(at, (name, parameters))| {
         format!(
