@@ -102,7 +102,7 @@ fn the_committed_component_is_what_the_sources_make() {
 #[test]
 fn the_component_is_small() {
     let size = fs::metadata(wasm()).expect("the component is there").len();
-    assert!(size <= 76 * 1024, "{size} bytes");
+    assert!(size <= 32 * 1024, "{size} bytes");
 }
 
 /// The functions of an interface, as they stand in WIT.

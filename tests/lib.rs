@@ -76,6 +76,8 @@ pub fn program() -> Command {
     });
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
+    // Machine code of what is made here is of no use to the user.
+    command.env("XDG_CACHE_HOME", root().join("target/tmp/cache"));
     command
 }
 
@@ -85,12 +87,15 @@ pub fn program() -> Command {
 ///
 /// Where it doesn't run.
 pub fn eventout<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    let program = program();
     let mut command = Command::new("timeout");
     command
         .args(["--signal=KILL", "60"])
-        .arg(program().get_program())
+        .arg(program.get_program())
         .args(args);
+    let environment = program.get_envs();
     command
+        .envs(environment.filter_map(|(name, value)| Some((name, value?))))
         .stdin(Stdio::null())
         .output()
         .expect("the program runs")

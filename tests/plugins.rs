@@ -184,6 +184,7 @@ fn fails(file: &Path, says: &str) {
     );
     assert!(stderr.starts_with("error: "), "{path}: {stderr}");
     assert!(!stderr.contains("panicked"), "{path}: {stderr}");
+    assert!(!stderr.contains('\u{1b}'), "{path}: {stderr:?}");
     for text in [path.as_str(), says] {
         assert!(stderr.contains(text), "no {text:?} in {stderr}");
     }
@@ -286,7 +287,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     fs::write(&file, component(&many, "eventout")).expect("it can be written");
     let error = format!("{:#}", sweep(&file).expect_err("it is too much"));
     assert!(
-        error.contains("answered with more than 33554432 bytes"),
+        error.contains("handed over more than 33554432 bytes"),
         "{error}"
     );
     // Each function of the host, ten million times if there were no end to its patience.
@@ -341,6 +342,8 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     fails(&plugin("answers-no-result", body, ""), "discriminant");
     let body = "(i32.store8 (i32.const 81) (i32.const 10)) (call $answer (i32.const 5))";
     fails(&plugin("answers-two-lines", body, ""), "more than one line");
+    let body = "(i32.store8 (i32.const 81) (i32.const 27)) (call $answer (i32.const 5))";
+    fails(&plugin("answers-an-escape", body, ""), "control characters");
     // The error of 60,000 letters, of which the program shows the first ones.
     let body = r"(memory.fill (i32.const 80) (i32.const 97) (i32.const 60000))
         (drop (call $answer (i32.const 60000)))
@@ -439,6 +442,18 @@ fn a_component_gives_events_a_form_of_its_own() {
 }
 
 #[test]
+fn a_component_that_never_frees_goes_on() {
+    // Each call takes a MiB and keeps it.
+    let body = "(if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))";
+    let file = formatter(&scratch("leaks"), "leaks", body);
+    let mut leaks = load_formatter(&file);
+    for _ in 0..200 {
+        let text = leaks.format(&StatsEvent::default());
+        assert_eq!(text.expect("64 MiB are enough"), "hello");
+    }
+}
+
+#[test]
 fn limits_have_flags() {
     let folder = scratch("limit-flags");
     let loops = plugin(&folder, "loops", "(loop (br 0)) unreachable", "");
@@ -457,9 +472,13 @@ fn limits_have_flags() {
         (
             &long,
             "--limit-output=4999",
-            "answered with more than 4999 bytes",
+            "handed over more than 4999 bytes",
         ),
-        (&ours, "--limit-instances=1", "instance count too high at 2"),
+        (
+            &ours,
+            "--limit-instances=1",
+            "more than 1 core modules, memories or tables",
+        ),
     ] {
         let file = file.display().to_string();
         let args = [
@@ -558,13 +577,36 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
             .expect("it is there")
             .is_symlink()
     );
-    // Nothing is kept in, or taken from, a folder of which that is so.
-    fs::remove_file(code).expect("it is ours");
+    // What this user has put there is believed, and what is in a folder where others can write is not.
+    let short = plugin(&folder, "short", "(call $answer (i32.const 4))", "");
+    let mut command = program();
+    command
+        .env("HOME", &home)
+        .env_remove("XDG_CACHE_HOME")
+        .args(["--source=demo", "events", "web", "--stats", "--component"]);
+    let printed = |command: &mut Command, file: &Path| {
+        let output = command.arg(file).output().expect("the program runs");
+        tests::printed(&output).to_owned()
+    };
+    assert_eq!(printed(&mut command, &short), "hell\n");
+    let other = kept().into_iter().find(|path| path != code);
+    fs::rename(other.expect("it is kept too"), code).expect("it is ours");
+    let mut again = program();
+    again.env("HOME", &home).env_remove("XDG_CACHE_HOME").args([
+        "--source=demo",
+        "events",
+        "web",
+        "--stats",
+        "--component",
+    ]);
+    assert_eq!(printed(&mut again, &file), "hell\n");
     mode(&cache, 0o770);
     hello();
-    assert_eq!(kept(), [""; 0].map(PathBuf::from));
-    fs::remove_dir(&cache).expect("it is ours");
-    symlink(&folder, &cache).expect("a link");
+    // Neither followed nor written to is what a link leads to.
+    let away = folder.join("away");
+    fs::rename(&cache, &away).expect("it is ours");
+    mode(&away, 0o700);
+    symlink(&away, &cache).expect("a link");
     hello();
 }
 
@@ -594,6 +636,12 @@ fn what_is_not_a_component_of_ours_is_an_error() {
             "imports-what-nobody-offers",
             component(strange, "other:other/other"),
             "nobody",
+        ),
+        // A name that a terminal would act on.
+        (
+            "clears-the-screen",
+            wat::parse_str("(component (import \"url=<\\1b[2J>\" (func)))").expect("it is one"),
+            "\u{fffd}[2J",
         ),
         // Neither files, nor the environment, nor a network.
         (

@@ -257,12 +257,16 @@ mod global {
             row.end = memory_size(0) * PAGE;
             return;
         }
-        let pages = end.map_or(usize::MAX, |end| (end - row.end).div_ceil(PAGE));
+        let pages = end.map(|end| (end - row.end).div_ceil(PAGE));
+        let end = pages.and_then(|pages| pages.checked_mul(PAGE)?.checked_add(row.end));
+        let (Some(pages), Some(end)) = (pages, end) else {
+            unreachable();
+        };
         // Nothing else grows the memory, so the new pages follow the old ones.
         if memory_grow(0, pages) == usize::MAX {
             unreachable();
         }
-        row.end += pages * PAGE;
+        row.end = end;
     }
 
     /// Takes memory, or traps. That the result is not null spares callers the code for such a failure.

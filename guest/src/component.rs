@@ -159,7 +159,14 @@ impl Ask {
         dialect: Dialect,
     ) -> Result<Text<'static>, Error<'static>> {
         let pids = pids?;
-        let (sandbox, cgroup) = shared.unwrap_or(Err(Error::Unavailable(Text::default())))?;
+        let shared = shared.unwrap_or(Err(Error::Unavailable(Text::default())));
+        let (sandbox, cgroup) = match shared {
+            // It names the one that was asked about.
+            Err(Error::ContainerNotFound(_)) => {
+                return Err(self.blame(HostError::ContainerNotFound));
+            }
+            shared => shared?,
+        };
         self.line(pids, sandbox, cgroup, dialect)
     }
 

@@ -153,15 +153,6 @@ impl<T, E> From<Result<T, E>> for Answer<T, E> {
     }
 }
 
-impl<T, E> From<Answer<T, E>> for Result<T, E> {
-    fn from(answer: Answer<T, E>) -> Self {
-        match answer {
-            Answer::Ok(value) => Ok(value),
-            Answer::Err(error) => Err(error),
-        }
-    }
-}
-
 /// The `error` of the interface `events`.
 #[repr(C, u8)]
 #[derive(Clone, Copy, Debug, PartialEq)]

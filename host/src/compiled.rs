@@ -4,15 +4,16 @@
 //! could write it for us could do all that we may. So it is kept only where nobody but the user can write, in
 //! files that nobody else has made, and wherever that can't be said, the component is compiled again.
 
-use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::{env, fs};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, renameat, unlinkat};
-use rustix::process::{geteuid, getpid};
+use rustix::process::geteuid;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
@@ -55,8 +56,16 @@ fn folder() -> io::Result<OwnedFd> {
     let open = || rustix::fs::open(&path, flags, Mode::empty());
     let folder = match open() {
         Err(rustix::io::Errno::NOENT) => {
-            fs::create_dir_all(&cache)?;
-            rustix::fs::mkdir(&path, Mode::RWXU)?;
+            // Nothing is made in the folders of others, as with sudo, which leaves HOME as it is.
+            let there = path.ancestors().find(|folder| folder.exists());
+            let owner = fs::metadata(there.ok_or(io::ErrorKind::NotFound)?)?.uid();
+            if owner != geteuid().as_raw() {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)?;
             open()?
         }
         folder => folder?,
@@ -94,11 +103,12 @@ fn kept(engine: &Engine, folder: &OwnedFd, name: &str) -> Result<Component> {
 
 fn keep(folder: &OwnedFd, name: &str, component: &Component) -> Result<()> {
     let code = component.serialize()?;
-    // Whole, or not at all.
-    let part = format!("{name}.{}", getpid().as_raw_nonzero());
+    // Whole, or not at all. Nobody else writes to a file of that name.
+    let part = format!("{name}.{:016x}", RandomState::new().hash_one(name));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(folder, &part, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
-    let written = File::from(file).write_all(&code);
+    let mut file = File::from(file);
+    let written = file.write_all(&code).and_then(|()| file.sync_all());
     let named = written.and_then(|()| Ok(renameat(folder, &part, folder, name)?));
     if named.is_err() {
         let _ = unlinkat(folder, &part, AtFlags::empty());

@@ -9,8 +9,9 @@ pub(crate) fn config(foreign: bool) -> Config {
     // What stops a component that doesn't end. It costs our own a tenth of its time, and a process that prints
     // one line the start of a thread.
     config.epoch_interruption(foreign);
-    // There are 3 KB to be copied into each instance: less than it costs to map them.
-    config.memory_init_cow(false);
+    // Of ours, there are 3 KB to be copied into an instance, which costs less than to map them. An interpreter has
+    // ten megabytes.
+    config.memory_init_cow(foreign);
     // Backtraces of a component without symbols say nothing, and cost tables.
     config.wasm_backtrace_max_frames(None);
     config.generate_address_map(false);

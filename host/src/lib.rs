@@ -185,7 +185,10 @@ impl Plugin {
                 None => Self::Events(Component::link(runtime, &component)?),
             })
         });
-        plugin.with_context(|| format!("cannot use component {name}"))
+        // What names are in it, the component chose.
+        plugin
+            .map_err(|e| Error::msg(clean(&format!("{e:#}"))))
+            .with_context(|| format!("cannot use component {name}"))
     }
 }
 
@@ -295,8 +298,13 @@ impl Runtime {
         });
         drop(watch);
         match answer {
-            Ok((answer, used)) => {
-                *instance = Some(used);
+            Ok((answer, (store, used))) => {
+                // Interpreters collect their garbage late, or leak: before they have no memory left, there is
+                // a new one.
+                let state = store.data();
+                if state.memory_left >= state.memory / 2 {
+                    *instance = Some((store, used));
+                }
                 Ok(answer)
             }
             Err(e) if e.downcast_ref() == Some(&Trap::Interrupt) => Err(format_err!(
@@ -304,19 +312,20 @@ impl Runtime {
                 self.name,
                 self.limits.time
             )),
-            // wasmtime has no type for it.
-            Err(e)
-                if e.root_cause()
-                    .to_string()
-                    .starts_with("too much data is being copied") =>
-            {
-                Err(format_err!(
-                    "component {} answered with more than {} bytes",
+            Err(e) => Err(match e.root_cause().to_string() {
+                // wasmtime has no types for these.
+                why if why.starts_with("too much data is being copied") => format_err!(
+                    "component {} handed over more than {} bytes",
                     self.name,
                     self.limits.output
-                ))
-            }
-            Err(e) => Err(e.context(format!("component {} failed", self.name))),
+                ),
+                why if why.contains(" count too high at ") => format_err!(
+                    "component {} has more than {} core modules, memories or tables",
+                    self.name,
+                    self.limits.instances
+                ),
+                _ => e.context(format!("component {} failed", self.name)),
+            }),
         }
     }
 
@@ -416,11 +425,14 @@ impl Events {
     ///
     /// Where the component traps, or exceeds its limits.
     pub fn oom_json(&mut self, container: &str) -> Result<String> {
-        self.run(Arc::default(), |guest, store| {
-            guest.call_oom_json(store, container)
-        })
-        .and_then(|line| self.one_line(line))
-        .with_context(|| format!("cannot tell of a kill in container {}", shorten(container)))
+        check_length(container)
+            .and_then(|()| {
+                self.run(Arc::default(), |guest, store| {
+                    guest.call_oom_json(store, container)
+                })
+            })
+            .and_then(|line| self.one_line(line))
+            .with_context(|| format!("cannot tell of a kill in container {}", shorten(container)))
     }
 
     /// One call of the component about `container`.
@@ -452,11 +464,13 @@ impl Events {
     /// Makes sure that what a component says is one line and no more.
     fn one_line(&self, line: String) -> Result<String> {
         let runtime = &self.component.shared.runtime;
+        let name = &runtime.name;
         if runtime.is_foreign() && line.contains('\n') {
-            bail!(
-                "component {} answered with more than one line",
-                runtime.name
-            );
+            bail!("component {name} answered with more than one line");
+        }
+        // JSON has none, and a terminal would act on them.
+        if runtime.is_foreign() && line.bytes().any(|byte| byte < 0x20) {
+            bail!("component {name} answered with control characters");
         }
         Ok(line)
     }
@@ -664,25 +678,22 @@ impl ResourceLimiter for State {
         desired: usize,
         _maximum: Option<usize>,
     ) -> Result<bool> {
-        let Some(left) = self.memory_left.checked_sub(desired - current) else {
-            bail!("it needs more than {} bytes of memory", self.memory);
-        };
-        self.memory_left = left;
-        Ok(true)
+        self.take(desired - current)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> Result<bool> {
-        /// The host's memory for it is 16 bytes an element.
         const ELEMENTS: usize = 1 << 16;
+        /// What one takes of the host's memory, in bytes, at most.
+        const ELEMENT: usize = 16;
         if desired > ELEMENTS {
             bail!("it needs a table of more than {ELEMENTS} elements");
         }
-        Ok(true)
+        self.take((desired - current) * ELEMENT)
     }
 
     fn instances(&self) -> usize {
@@ -699,6 +710,15 @@ impl ResourceLimiter for State {
 }
 
 impl State {
+    /// Takes so many bytes of the memory that is left.
+    fn take(&mut self, bytes: usize) -> Result<bool> {
+        let Some(left) = self.memory_left.checked_sub(bytes) else {
+            bail!("it needs more than {} bytes of memory", self.memory);
+        };
+        self.memory_left = left;
+        Ok(true)
+    }
+
     /// Another reading.
     fn tell(&mut self, snapshot: Arc<Snapshot>) {
         self.snapshot = snapshot;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, StdoutLock, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -172,8 +172,10 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
                 Some(Plugin::Events(component)) => (component, None),
                 Some(Plugin::Formatter(formatter)) => {
                     if args.event_out || args.dialect.is_some() {
-                        let why = "that component has a format of its own, without --dialect and --event-out";
-                        return Err(Error::msg(why));
+                        let file = cli.component.as_deref().unwrap_or(Path::new(""));
+                        return Err(Error::msg(format!(
+                            "component {file:?} has a format of its own: neither --dialect nor --event-out goes with it"
+                        )));
                     }
                     (Component::builtin(Limits::default())?, Some(formatter))
                 }
