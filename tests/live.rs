@@ -489,7 +489,13 @@ fn a_live_cgroup_needs_no_runtime() {
     let parent = folder.parent().expect("it has one");
     let source = format!("cgroup:{}", parent.display());
     let memory = group.folders["memory"].join("memory.stat");
+    let procs = group.folders["pids"].join("cgroup.procs");
     wait_until("the load is up", 60, || {
+        // What filled the memory is a process of its own, for a while.
+        let procs = fs::read_to_string(&procs).expect("it is there");
+        if procs.lines().count() != 1 {
+            return false;
+        }
         let stat = fs::read_to_string(&memory).expect("it is there");
         let anon = stat.lines().find_map(|line| {
             line.strip_prefix("rss ")

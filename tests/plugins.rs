@@ -525,16 +525,17 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
     let file = plugin(&folder, "hello", "(call $answer (i32.const 5))", "");
     let home = folder.join("home");
     fs::create_dir(&home).expect("a folder");
-    let hello = || {
+    let run = |file: &Path| {
         let mut command = program();
         command
             .env("HOME", &home)
             .env_remove("XDG_CACHE_HOME")
             .args(["--source=demo", "events", "web", "--stats", "--component"])
-            .arg(&file);
+            .arg(file);
         let output = command.output().expect("the program runs");
-        assert_eq!(tests::printed(&output), "hello\n");
+        tests::printed(&output).to_owned()
     };
+    let hello = || assert_eq!(run(&file), "hello\n");
     let cache = home.join(".cache/eventout");
     let kept = || -> Vec<PathBuf> {
         let entries = fs::read_dir(&cache).expect("it is there");
@@ -579,27 +580,10 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
     );
     // What this user has put there is believed, and what is in a folder where others can write is not.
     let short = plugin(&folder, "short", "(call $answer (i32.const 4))", "");
-    let mut command = program();
-    command
-        .env("HOME", &home)
-        .env_remove("XDG_CACHE_HOME")
-        .args(["--source=demo", "events", "web", "--stats", "--component"]);
-    let printed = |command: &mut Command, file: &Path| {
-        let output = command.arg(file).output().expect("the program runs");
-        tests::printed(&output).to_owned()
-    };
-    assert_eq!(printed(&mut command, &short), "hell\n");
+    assert_eq!(run(&short), "hell\n");
     let other = kept().into_iter().find(|path| path != code);
     fs::rename(other.expect("it is kept too"), code).expect("it is ours");
-    let mut again = program();
-    again.env("HOME", &home).env_remove("XDG_CACHE_HOME").args([
-        "--source=demo",
-        "events",
-        "web",
-        "--stats",
-        "--component",
-    ]);
-    assert_eq!(printed(&mut again, &file), "hell\n");
+    assert_eq!(run(&file), "hell\n");
     mode(&cache, 0o770);
     hello();
     // Neither followed nor written to is what a link leads to.
