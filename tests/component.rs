@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use tests::{can_run, check_golden, root};
+use tests::{can_run, check_golden, contract, root};
 use wit_component::{DecodedWasm, WitPrinter};
 use wit_parser::{
     ArchitectureSize, CloneMaps, Docs, PackageId, Resolve, SizeAlign, TypeDefKind, WorldItem,
@@ -117,10 +117,7 @@ fn functions(resolve: &Resolve, item: &WorldItem) -> Vec<String> {
 
 #[test]
 fn the_types_lie_in_memory_as_the_contract_says() {
-    let mut resolve = Resolve::default();
-    resolve
-        .push_dir(root().join("wit"))
-        .expect("the WIT is valid");
+    let (resolve, _) = contract();
     let mut sizes = SizeAlign::default();
     sizes.fill(&resolve);
     // Here, addresses have the size of a `usize`. What follows from the kinds of the fields is the same where
@@ -192,10 +189,7 @@ fn the_component_imports_our_interface_and_nothing_else() {
 
 #[test]
 fn the_contract_renders_and_every_item_is_documented() {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(root().join("wit"))
-        .expect("the WIT is valid");
+    let (resolve, package) = contract();
     let mut printer = WitPrinter::default();
     printer.print(&resolve, package, &[]).expect("it renders");
     let text = printer.output.to_string();
@@ -259,10 +253,7 @@ fn the_contract_renders_and_every_item_is_documented() {
 
 /// The contract, and that of a version before it.
 fn with_older(older: &str) -> (Resolve, PackageId, PackageId) {
-    let mut resolve = Resolve::default();
-    let (new, _) = resolve
-        .push_dir(root().join("wit"))
-        .expect("the WIT is valid");
+    let (mut resolve, new) = contract();
     // Two packages of one name need two versions. The check looks at neither.
     let older = older.replacen(";", "-older;", 1);
     let older = resolve.push_str("older.wit", &older).expect("it is valid");
@@ -288,10 +279,7 @@ fn broken(older: &str) -> Option<String> {
 /// made for it takes another version, and a file of that version here.
 #[test]
 fn the_contract_breaks_no_component_without_another_version() {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(root().join("wit"))
-        .expect("the WIT is valid");
+    let (resolve, package) = contract();
     let version = resolve.packages[package].name.version.as_ref();
     let version = version.expect("it has one");
     // Before 1.0.0, the second number tells.
@@ -345,10 +333,7 @@ fn fits(file: &Path, world: &str, wasi: bool) {
     }
     // What it imports is added to the world, as far as it is allowed.
     decoded.worlds[own].exports.clear();
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(root().join("wit"))
-        .expect("the WIT is valid");
+    let (mut resolve, package) = contract();
     let others = "package test:provider; world provider { export eventout:stats/sandbox@0.1.0; }
         world composed { export eventout:stats/events@0.1.0; }";
     let others = resolve.push_str("others.wit", others).expect("it is valid");

@@ -10,12 +10,25 @@ use std::{env, fs, thread};
 
 use serde_json::Value;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{PackageId, Resolve};
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     root.expect("the tests are in the workspace").to_owned()
+}
+
+/// The contract.
+///
+/// # Panics
+///
+/// Where it is not valid.
+pub fn contract() -> (Resolve, PackageId) {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve
+        .push_dir(root().join("wit"))
+        .expect("the WIT is valid");
+    (resolve, package)
 }
 
 /// The component made of a core module that imports and exports what that world does: one of the contract's
@@ -25,10 +38,7 @@ pub fn root() -> PathBuf {
 ///
 /// Where the module does not do that.
 pub fn component(mut module: Vec<u8>, world: &str, others: &str) -> Vec<u8> {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(root().join("wit"))
-        .expect("the WIT is valid");
+    let (mut resolve, package) = contract();
     if !others.is_empty() {
         resolve.push_str("others.wit", others).expect("it is valid");
     }

@@ -462,6 +462,12 @@ fn limits_have_flags() {
     let long = "(memory.fill (i32.const 80) (i32.const 97) (i32.const 5000)) (call $answer (i32.const 5000))";
     let long = plugin(&folder, "long", long, "");
     let ours = root().join("guest/eventout.wasm");
+    let run = |file: &Path, flags: &[&str]| {
+        let file = file.display().to_string();
+        let args = ["--source=demo", "--component", &file];
+        let events = ["events", "web", "--stats"];
+        eventout(args.iter().chain(&events).chain(flags))
+    };
     for (file, flag, says) in [
         (&loops, "--limit-time=50ms", "took longer than 50ms"),
         (
@@ -480,33 +486,15 @@ fn limits_have_flags() {
             "more than 1 core modules, memories or tables",
         ),
     ] {
-        let file = file.display().to_string();
-        let args = [
-            "--source=demo",
-            "--component",
-            &file,
-            "events",
-            "web",
-            "--stats",
-            flag,
-        ];
-        let output = eventout(args);
+        let output = run(file, &[flag]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(says), "{says}: {stderr}");
+        let file = file.display().to_string();
         assert!(stderr.contains(&file), "{stderr}");
     }
     for file in [&grows, &long, &ours] {
-        let file = file.display().to_string();
-        let args = [
-            "--source=demo",
-            "--component",
-            &file,
-            "events",
-            "web",
-            "--stats",
-        ];
-        tests::printed(&eventout(args));
+        tests::printed(&run(file, &[]));
     }
     for flag in [
         "--limit-memory=64MB",
