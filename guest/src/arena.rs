@@ -8,8 +8,11 @@
 
 use alloc::alloc::{alloc, dealloc, realloc};
 use core::alloc::Layout;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::{mem, slice};
+
+use crate::scan::{Block, until};
 
 #[cfg(target_family = "wasm")]
 pub use global::reset;
@@ -17,7 +20,18 @@ pub use global::reset;
 /// Values in a row, to which more can be added. They are not dropped.
 #[derive(Debug)]
 pub struct Room<T> {
-    at: NonNull<T>,
+    row: Items,
+    items: PhantomData<T>,
+}
+
+/// What no item is more aligned than.
+#[repr(align(16))]
+struct Most;
+
+/// A row of items of whichever kind.
+#[derive(Debug)]
+struct Items {
+    at: NonNull<u8>,
     len: usize,
     capacity: usize,
 }
@@ -26,24 +40,29 @@ impl<T> Room<T> {
     /// Room for so many values, and for more as they come.
     pub fn new(capacity: usize) -> Self {
         let mut room = Self {
-            at: NonNull::dangling(),
-            len: 0,
-            capacity: 0,
+            row: Items {
+                at: NonNull::<Most>::dangling().cast(),
+                len: 0,
+                capacity: 0,
+            },
+            items: PhantomData,
         };
         room.reserve(capacity);
         room
     }
 
+    /// Where the values are.
+    fn at(&self) -> *mut T {
+        self.row.at.as_ptr().cast()
+    }
+
     /// Makes sure that so many values can be added.
     #[inline(always)]
     pub fn reserve(&mut self, more: usize) {
-        if self.capacity - self.len < more {
-            const { assert!(size_of::<T>() > 0) };
-            let wanted = self.len.checked_add(more);
+        const { assert!(size_of::<T>() > 0 && align_of::<T>() <= align_of::<Most>()) };
+        if self.row.capacity - self.row.len < more {
             // SAFETY: room was made in the same way.
-            let (at, capacity) =
-                unsafe { grow(self.at.cast(), self.capacity, wanted, Layout::new::<T>()) };
-            (self.at, self.capacity) = (at.cast(), capacity);
+            unsafe { self.row.grow(more, Layout::new::<T>()) };
         }
     }
 
@@ -52,8 +71,8 @@ impl<T> Room<T> {
     pub fn push(&mut self, value: T) {
         self.reserve(1);
         // SAFETY: there is room for one more behind the others.
-        unsafe { self.at.add(self.len).write(value) };
-        self.len += 1;
+        unsafe { self.at().add(self.row.len).write(value) };
+        self.row.len += 1;
     }
 
     /// Adds values.
@@ -65,30 +84,30 @@ impl<T> Room<T> {
         self.reserve(values.len());
         // SAFETY: there is room for so many behind the others.
         unsafe {
-            let end = self.at.add(self.len).as_ptr();
+            let end = self.at().add(self.row.len);
             values.as_ptr().copy_to_nonoverlapping(end, values.len());
         }
-        self.len += values.len();
+        self.row.len += values.len();
     }
 
     /// Takes all values out.
     pub fn clear(&mut self) {
-        self.len = 0;
+        self.row.len = 0;
     }
 
     /// Gives back the room that is not needed.
     pub fn shrink(&mut self) {
         let layouts = (
-            Layout::array::<T>(self.capacity),
-            Layout::array::<T>(self.len),
+            Layout::array::<T>(self.row.capacity),
+            Layout::array::<T>(self.row.len),
         );
-        if let (1.., (Ok(old), Ok(new))) = (self.len, layouts)
-            && self.len < self.capacity
+        if let (1.., (Ok(old), Ok(new))) = (self.row.len, layouts)
+            && self.row.len < self.row.capacity
         {
             // SAFETY: room was made with the old layout, and the new one is of something.
-            let at = unsafe { realloc(self.at.as_ptr().cast(), old, new.size()) };
-            if let Some(at) = NonNull::new(at.cast()) {
-                (self.at, self.capacity) = (at, self.len);
+            let at = unsafe { realloc(self.row.at.as_ptr(), old, new.size()) };
+            if let Some(at) = NonNull::new(at) {
+                (self.row.at, self.row.capacity) = (at, self.row.len);
             }
         }
     }
@@ -97,42 +116,60 @@ impl<T> Room<T> {
     pub fn leak<'a>(self) -> &'a mut [T] {
         let kept = mem::ManuallyDrop::new(self);
         // SAFETY: so many values are there, and nobody frees them.
-        unsafe { slice::from_raw_parts_mut(kept.at.as_ptr(), kept.len) }
+        unsafe { slice::from_raw_parts_mut(kept.at(), kept.row.len) }
     }
 }
 
-/// Makes room for so many items instead of `capacity`, and for some more if there was any: where, and for how
-/// many. Whoever asks for more than there are addresses panics.
-///
-/// # Safety
-///
-/// Unless `capacity` is 0, `at` and `capacity` are from such a call, for the same kind of item, which has a size.
-#[cold]
-#[inline(never)]
-unsafe fn grow(
-    at: NonNull<u8>,
-    capacity: usize,
-    wanted: Option<usize>,
-    item: Layout,
-) -> (NonNull<u8>, usize) {
-    let layout = |count: usize| {
-        let size = count.checked_mul(item.size())?;
-        Layout::from_size_align(size, item.align()).ok()
-    };
-    let wanted = wanted.map_or(usize::MAX, |wanted| wanted.max(capacity.saturating_mul(2)));
-    let (Some(old), Some(new)) = (layout(capacity), layout(wanted)) else {
-        panic!();
-    };
-    // SAFETY: `new` has a size, and `old` was taken where it has one.
-    let at = unsafe {
-        match capacity {
-            0 => alloc(new),
-            _ => realloc(at.as_ptr(), old, new.size()),
+impl Room<u8> {
+    /// Adds the bytes of `text` that stand before the first one of `class`, and says how many those are. NUL
+    /// must be of the class.
+    #[inline(always)]
+    pub fn extend_until(&mut self, text: &[u8], class: impl Fn(Block) -> Block) -> usize {
+        self.reserve(text.len().saturating_add(size_of::<Block>()));
+        // SAFETY: there is room for the text, and for a block behind it.
+        let added = unsafe {
+            let end = self.at().add(self.row.len);
+            until(text, class, |at, block| {
+                end.add(at).cast::<[u8; 16]>().write_unaligned(block);
+            })
+        };
+        self.row.len += added;
+        added
+    }
+}
+
+impl Items {
+    /// Makes room for so many items more than there are, and for some more if there was any. Whoever asks for
+    /// more than there are addresses panics.
+    ///
+    /// # Safety
+    ///
+    /// The items have always been of this kind, which has a size.
+    #[cold]
+    #[inline(never)]
+    unsafe fn grow(&mut self, more: usize, item: Layout) {
+        let layout = |count: usize| {
+            let size = count.checked_mul(item.size())?;
+            Layout::from_size_align(size, item.align()).ok()
+        };
+        let wanted = self.len.checked_add(more);
+        let wanted = wanted.map_or(usize::MAX, |wanted| {
+            wanted.max(self.capacity.saturating_mul(2))
+        });
+        let (Some(old), Some(new)) = (layout(self.capacity), layout(wanted)) else {
+            panic!();
+        };
+        // SAFETY: `new` has a size, and `old` was taken where it has one.
+        let at = unsafe {
+            match self.capacity {
+                0 => alloc(new),
+                _ => realloc(self.at.as_ptr(), old, new.size()),
+            }
+        };
+        match NonNull::new(at) {
+            Some(at) => (self.at, self.capacity) = (at, wanted),
+            None => panic!(),
         }
-    };
-    match NonNull::new(at) {
-        Some(at) => (at, wanted),
-        None => panic!(),
     }
 }
 
@@ -142,7 +179,7 @@ pub fn keep<'a, T>(value: T) -> &'a T {
     let mut room = Room::new(1);
     room.push(value);
     // SAFETY: there is one.
-    unsafe { mem::ManuallyDrop::new(room).at.as_ref() }
+    unsafe { &*room.leak().as_ptr() }
 }
 
 impl<T> core::ops::Deref for Room<T> {
@@ -150,22 +187,23 @@ impl<T> core::ops::Deref for Room<T> {
 
     fn deref(&self) -> &[T] {
         // SAFETY: so many values are there.
-        unsafe { slice::from_raw_parts(self.at.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.at(), self.row.len) }
     }
 }
 
 impl<T> core::ops::DerefMut for Room<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: so many values are there.
-        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.at(), self.row.len) }
     }
 }
 
 impl<T> Drop for Room<T> {
     fn drop(&mut self) {
-        if let (1.., Ok(layout)) = (self.capacity, Layout::array::<T>(self.capacity)) {
+        let layout = Layout::array::<T>(self.row.capacity);
+        if let (1.., Ok(layout)) = (self.row.capacity, layout) {
             // SAFETY: room was made with this layout.
-            unsafe { dealloc(self.at.as_ptr().cast(), layout) };
+            unsafe { dealloc(self.row.at.as_ptr(), layout) };
         }
     }
 }
@@ -437,7 +475,7 @@ mod tests {
         room[3] += 1;
         expected[3] += 1;
         room.shrink();
-        assert_eq!(room.capacity, expected.len());
+        assert_eq!(room.row.capacity, expected.len());
         assert_eq!(room.leak(), &expected[..]);
     }
     use alloc::vec::Vec;

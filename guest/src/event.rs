@@ -40,14 +40,22 @@ impl<'a> Sandbox<'a> {
     pub fn new(facts: &'a Facts<'a>) -> Option<Self> {
         let mut usage = Room::new(facts.usage.len());
         let mut all = 0u64;
+        // Whether they stand as a map has them, which is likely; and then, the first bytes of the last key.
+        let (mut in_order, mut before) = (true, None);
         let mut rest = Some(facts.listed);
         if facts.usage.is_empty() {
             rest = rest.filter(|listed| !listed.is_empty());
         }
         for &value in facts.usage {
             let listed = rest?;
-            let end = find(listed.as_bytes(), 0, |bytes| bytes.is(0));
+            let end = find(listed.as_bytes(), |bytes| bytes.is(0));
             let key = Text::from(listed.get(..end)?);
+            let first = first(&key);
+            if before.is_some_and(|before| before >= first) {
+                // The bytes behind the first ones could tell: that is left to the sort.
+                in_order = false;
+            }
+            before = Some(first);
             usage.push(Named { key, value });
             all = all.wrapping_add(value);
             rest = listed.get(end + 1..);
@@ -55,7 +63,7 @@ impl<'a> Sandbox<'a> {
         if rest.is_some() {
             return None;
         }
-        if let Some(ordered) = map(&usage) {
+        if !in_order && let Some(ordered) = map(&usage) {
             let kept = ordered.iter().map(|used| used.value);
             all = kept.fold(0, u64::wrapping_add);
             usage = ordered;
@@ -78,11 +86,14 @@ impl<'a> Sandbox<'a> {
 /// Makes of `listed` what a Go map is once it is encoded: ordered by the bytes of the keys, each key
 /// once, with its last figure. `None` where it is that already.
 fn map<'a, V: Copy>(listed: &[Named<'a, V>]) -> Option<Room<Named<'a, V>>> {
+    if listed.is_sorted_by(|a, b| compare(&a.key, &b.key).is_lt()) {
+        return None;
+    }
     let mut keys = Room::new(listed.len());
     for entry in listed {
         keys.push(entry.key.text());
     }
-    let order = order(&keys)?;
+    let order = order(&keys);
     let mut kept = Room::new(order.len());
     for at in order.iter() {
         kept.push(*listed.get(*at)?);
@@ -99,18 +110,14 @@ fn sort<V: Copy>(listed: &mut List<'_, Named<'_, V>>) {
     }
 }
 
-/// The places of those of `keys` that a map keeps, in its order. `None` where that is all of them as they
-/// stand.
+/// The places of those of `keys` that a map keeps, in its order.
 ///
 /// It is a merge sort from the bottom up, a tenth of the code of the sort in `alloc`, and mostly compares
 /// numbers.
 #[inline(never)]
-fn order(keys: &[&str]) -> Option<Room<usize>> {
+fn order(keys: &[&str]) -> Room<usize> {
     /// What [`first`] makes of a key, and the key's place.
     type Item = (u64, usize);
-    if keys.is_sorted_by(|a, b| compare(a, b).is_lt()) {
-        return None;
-    }
     let mut items = Room::new(keys.len());
     for (at, key) in keys.iter().enumerate() {
         items.push((first(key), at));
@@ -151,7 +158,7 @@ fn order(keys: &[&str]) -> Option<Room<usize>> {
             _ => kept.push(at),
         }
     }
-    Some(kept)
+    kept
 }
 
 /// The first eight bytes of a key, as a number of the same order.
@@ -175,7 +182,6 @@ fn short(key: &str) -> u64 {
 }
 
 /// How two keys stand by their bytes. Most are told apart by the first eight.
-#[inline(never)]
 fn compare(a: &str, b: &str) -> Ordering {
     first(a).cmp(&first(b)).then_with(|| a.cmp(b))
 }

@@ -84,52 +84,65 @@ mod block {
     }
 }
 
-/// The place of the first byte of `text` from `at` on that is of `class`, or its end. NUL must be of the class.
+/// The place of the first byte of `text` that is of `class`, or its end. NUL must be of the class.
 #[inline(always)]
-pub fn find(text: &[u8], mut at: usize, class: impl Fn(Block) -> Block) -> usize {
-    // Two by two, since a turn of the loop costs more than to look at a block.
-    while let Some([a, b]) = text
-        .get(at..)
-        .and_then(|rest| rest.as_chunks().0.first_chunk())
-    {
-        let (a, b) = (class(Block::new(*a)), class(Block::new(*b)));
-        if a.or(b).first().is_some() {
-            return at + a.first().unwrap_or_else(|| 16 + b.first().unwrap_or(0));
-        }
-        at += 32;
-    }
-    // Behind the end are NULs.
-    while at < text.len() {
-        let mut bytes = [0; 16];
-        for (to, from) in bytes.iter_mut().zip(text.get(at..).unwrap_or_default()) {
-            *to = *from;
-        }
-        if let Some(first) = class(Block::new(bytes)).first() {
+pub fn find(text: &[u8], class: impl Fn(Block) -> Block) -> usize {
+    until(text, class, |_, _| {})
+}
+
+/// The same. `each` gets the place of each block up to there, none of which is behind the end of the text, and
+/// its bytes. Behind the end, those are NULs.
+#[inline(always)]
+pub fn until(
+    text: &[u8],
+    class: impl Fn(Block) -> Block,
+    mut each: impl FnMut(usize, [u8; 16]),
+) -> usize {
+    let (blocks, rest) = text.as_chunks();
+    let mut at = 0;
+    for block in blocks {
+        each(at, *block);
+        if let Some(first) = class(Block::new(*block)).first() {
             return at + first;
         }
-        at += 16;
+        at += block.len();
     }
-    at
+    if rest.is_empty() {
+        return at;
+    }
+    let mut block = [0; 16];
+    if let Some(bytes) = block.get_mut(..rest.len()) {
+        bytes.copy_from_slice(rest);
+    }
+    each(at, block);
+    at + class(Block::new(block)).first().unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::Room;
     use alloc::vec;
 
     #[test]
     fn the_first_byte_of_a_class_is_found_wherever_it_stands() {
         let class = |b: Block| b.is_below(1).or(b.with(1).is(b'y'));
+        let check = |text: &[u8], at: usize| {
+            assert_eq!(find(text, class), at, "{text:?}");
+            let mut out = Room::new(0);
+            out.extend(b"before");
+            assert_eq!(out.extend_until(text, class), at, "{text:?}");
+            assert_eq!(out[..], [b"before", &text[..at]].concat());
+        };
         for len in 0..70 {
             let mut text = vec![b'a'; len];
-            assert_eq!(find(&text, 0, class), len);
+            check(&text, len);
             for at in 0..len {
                 for byte in [0, b'x', b'y', 0x80, 0xff] {
                     text[at] = byte;
-                    for from in 0..=at {
-                        assert_eq!(find(&text, from, class), at, "{len} {from}");
-                    }
-                    assert_eq!(find(&text, at + 1, class), len);
+                    check(&text, at);
+                    check(&text[at / 2..], at - at / 2);
+                    check(&text[at + 1..], len - at - 1);
                     text[at] = b'a';
                 }
             }
