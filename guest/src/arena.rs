@@ -1,5 +1,5 @@
-//! The component's allocator: memory is handed out in a row and taken back all at once at the end of each
-//! call, since the component keeps nothing.
+//! The component's allocator: memory is handed out in a row and taken back all at once when the next call
+//! begins, since the component keeps nothing.
 //!
 //! It is some hundred bytes of code where the allocator of `std` is nine thousand, and an allocation
 //! is an addition. The price: within a call, what is freed is reused only if it came last.
@@ -15,7 +15,7 @@ use core::{mem, slice};
 use crate::scan::{Block, until};
 
 #[cfg(target_family = "wasm")]
-pub use global::reset;
+pub use global::{begin, end};
 
 /// Values in a row, to which more can be added. They are not dropped.
 #[derive(Debug)]
@@ -272,18 +272,38 @@ mod global {
         static __heap_base: u8;
     }
 
-    struct Arena(UnsafeCell<Row>);
+    struct Arena {
+        row: UnsafeCell<Row>,
+        /// Whether the call is over of which the memory was.
+        over: UnsafeCell<bool>,
+    }
 
     #[global_allocator]
-    static ARENA: Arena = Arena(UnsafeCell::new(Row { next: 0, end: 0 }));
+    static ARENA: Arena = Arena {
+        row: UnsafeCell::new(Row { next: 0, end: 0 }),
+        over: UnsafeCell::new(false),
+    };
 
     // SAFETY: a component has one thread.
     unsafe impl Sync for Arena {}
 
-    /// Frees all memory. To be called when nothing is in use any more.
-    pub fn reset() {
-        // SAFETY: nobody else refers to the row: see `GlobalAlloc` below.
-        unsafe { (*ARENA.0.get()).next = (&raw const __heap_base).addr() };
+    /// Frees the memory of the last call. That is done by whatever comes first in a call: its arguments, or the
+    /// call itself. Until then the caller takes the result, without having to say that it has done so.
+    #[inline(always)]
+    pub fn begin() {
+        // SAFETY: nobody else refers to these: see `GlobalAlloc` below.
+        unsafe {
+            if ARENA.over.get().replace(false) {
+                (*ARENA.row.get()).next = (&raw const __heap_base).addr();
+            }
+        }
+    }
+
+    /// Says that the call has nothing left to do.
+    #[inline(always)]
+    pub fn end() {
+        // SAFETY: see `begin`.
+        unsafe { *ARENA.over.get() = true };
     }
 
     /// Makes `row` reach up to `end`, or traps.
@@ -351,19 +371,24 @@ mod global {
     unsafe impl GlobalAlloc for Arena {
         #[inline(always)]
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            take(unsafe { &mut *self.0.get() }, layout.size(), layout.align()).as_ptr()
+            take(
+                unsafe { &mut *self.row.get() },
+                layout.size(),
+                layout.align(),
+            )
+            .as_ptr()
         }
 
         #[inline(never)]
         unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-            let row = unsafe { &mut *self.0.get() };
+            let row = unsafe { &mut *self.row.get() };
             row.give(at.addr(), layout.size());
         }
 
         #[inline(always)]
         unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
             // SAFETY: the caller vouches for it.
-            unsafe { resize(&mut *self.0.get(), at, layout, size).as_ptr() }
+            unsafe { resize(&mut *self.row.get(), at, layout, size).as_ptr() }
         }
     }
 
@@ -379,6 +404,7 @@ mod global {
         align: usize,
         new: usize,
     ) -> *mut u8 {
+        begin();
         // SAFETY: the canonical ABI has such alignments only.
         unsafe {
             match (old, new) {

@@ -3,8 +3,9 @@
 //! Generated bindings would lift each answer of the host into values of Rust, and lower each event from such
 //! values again. With [`crate::types`] there is nothing to do: they lie in memory as the ABI wants them.
 //!
-//! `'static` means: until the caller has taken the result, when [`arena::reset`] frees all memory. Nothing
-//! lives longer, since the component keeps nothing from one call to the next.
+//! `'static` means: until the next call, with which [`arena::begin`] frees all memory. Nothing lives longer, since
+//! the component keeps nothing from one call to the next. So no function has a `cabi_post_` companion, which a
+//! host would have to call in order to say that it has taken the result.
 
 use core::mem::MaybeUninit;
 use core::{slice, str};
@@ -229,12 +230,13 @@ fn sweep(
     lines
 }
 
-/// What a caller hands over as a string or list: where its items lie, and how many there are.
+/// Begins a call with what the caller hands over, a string or list: where its items lie, and how many there are.
 ///
 /// # Safety
 ///
 /// They must be there.
 unsafe fn given<T>(at: *const T, len: usize) -> &'static [T] {
+    arena::begin();
     // SAFETY: the canonical ABI puts them into memory that nobody else has. Of nothing, that is nowhere.
     match len {
         0 => &[],
@@ -252,6 +254,13 @@ unsafe fn ask(at: *const u8, len: usize) -> Ask {
     Ask(unsafe { str::from_utf8_unchecked(given(at, len)) })
 }
 
+/// Ends a call with its result, which the caller takes from where it lies.
+fn done<T>(result: T) -> &'static T {
+    let result = keep(result);
+    arena::end();
+    result
+}
+
 /// The functions of `events`. What they answer lies where the result points.
 mod events {
     use super::*;
@@ -263,7 +272,7 @@ mod events {
     unsafe extern "C" fn event(at: *const u8, len: usize) -> &'static Result<EventOut<'static>> {
         // SAFETY: so says the contract, here and below.
         let ask = unsafe { ask(at, len) };
-        keep(ask.event().into())
+        done(ask.event().into())
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#event-json")]
@@ -271,14 +280,14 @@ mod events {
         // SAFETY: see `event`.
         let ask = unsafe { ask(at, len) };
         let line = ask.event().map(|event| keep_text(json::event_out(&event)));
-        keep(line.into())
+        done(line.into())
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#stats")]
     unsafe extern "C" fn stats(at: *const u8, len: usize) -> &'static Result<StatsEvent<'static>> {
         // SAFETY: see `event`.
         let ask = unsafe { ask(at, len) };
-        keep(ask.stats_event().into())
+        done(ask.stats_event().into())
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#stats-json")]
@@ -289,7 +298,7 @@ mod events {
     ) -> &'static Result<Text<'static>> {
         // SAFETY: see `event`.
         let ask = unsafe { ask(at, len) };
-        keep(ask.stats_line(Dialect::of(dialect)).into())
+        done(ask.stats_line(Dialect::of(dialect)).into())
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#sweep-json")]
@@ -300,28 +309,16 @@ mod events {
     ) -> &'static List<'static, Result<Text<'static>>> {
         // SAFETY: see `event`.
         let containers = unsafe { given(at, len) };
-        keep(List::from(&*sweep(containers, Dialect::of(dialect)).leak()))
+        done(List::from(&*sweep(containers, Dialect::of(dialect)).leak()))
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#oom-json")]
     unsafe extern "C" fn oom_json(at: *const u8, len: usize) -> &'static Text<'static> {
         // SAFETY: see `event`.
         let ask = unsafe { ask(at, len) };
-        keep(keep_text(json::oom_event(ask.0)))
+        done(keep_text(json::oom_event(ask.0)))
     }
 }
-
-/// Called when the caller has taken the result of a function.
-macro_rules! done {
-    ($($function:literal)*) => { $(const _: () = {
-        #[unsafe(export_name = concat!("cabi_post_eventout:stats/events@0.1.0#", $function))]
-        extern "C" fn done(_result: *const ()) {
-            arena::reset();
-        }
-    };)* };
-}
-
-done!("event" "event-json" "stats" "stats-json" "sweep-json" "oom-json");
 
 /// A panic is a bug of ours, and a trap all that it needs: without the message, the code that would
 /// format it goes too.

@@ -300,9 +300,9 @@ impl Runtime {
         match answer {
             Ok((answer, (store, used))) => {
                 // Interpreters collect their garbage late, or leak: before they have no memory left, there is
-                // a new one.
+                // a new one. Ours does neither.
                 let state = store.data();
-                if state.memory_left >= state.memory / 2 {
+                if !self.is_foreign() || state.memory_left >= state.memory / 2 {
                     *instance = Some((store, used));
                 }
                 Ok(answer)
