@@ -15,5 +15,7 @@ pub(crate) fn config(foreign: bool) -> Config {
     // Backtraces of a component without symbols say nothing, and cost tables.
     config.wasm_backtrace_max_frames(None);
     config.generate_address_map(false);
+    // Nobody unwinds through it: a panic in the host is caught before it gets there.
+    config.native_unwind_info(false);
     config
 }
