@@ -233,7 +233,7 @@ impl Random {
             id: random.id(),
             pids: random.figure(),
             cpu_ns: random.maybe(),
-            stats: random.one_in(3).then(|| random.stats()),
+            stats: random.one_in(3).then(|| Box::new(random.stats())),
             error: None,
         });
         containers.retain(|container| ids.insert(container.id.clone()));

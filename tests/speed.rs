@@ -35,13 +35,13 @@ fn sandbox(containers: u64) -> Snapshot {
         }
         id
     };
-    // The source of gVisor lists them in this order.
+    // The source of gVisor lists them in this order, and reads one after the other.
     let mut ids: Vec<_> = (0..containers).map(id).collect();
     ids.sort();
     let containers: Vec<_> = (0..)
-        .zip(ids)
+        .zip(&ids)
         .map(|(n, id)| Container {
-            id,
+            id: id.clone(),
             pids: n % 7 + 1,
             cpu_ns: Some(n * 1_234_567_891),
             ..Container::default()

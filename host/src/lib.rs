@@ -478,17 +478,17 @@ impl Events {
     /// The lines of some containers of one reading.
     fn sweep(
         &mut self,
-        group: Option<(Arc<Snapshot>, Vec<String>)>,
+        snapshot: Arc<Snapshot>,
+        ids: &[String],
         dialect: Option<Dialect>,
         lines: &mut Vec<Result<String>>,
     ) {
-        let Some((snapshot, ids)) = group else { return };
         let dialect = dialect.unwrap_or(snapshot.dialect);
         let answers = self.run(snapshot, |guest, store| {
-            if let [id] = &ids[..] {
+            if let [id] = ids {
                 return Ok(vec![guest.call_stats_json(store, id, dialect)?]);
             }
-            let answers = guest.call_sweep_json(store, &ids, dialect)?;
+            let answers = guest.call_sweep_json(store, ids, dialect)?;
             if answers.len() != ids.len() {
                 bail!(
                     "it gave {} lines of {} containers",
@@ -499,7 +499,7 @@ impl Events {
             Ok(answers)
         });
         match answers {
-            Ok(answers) => lines.extend(answers.into_iter().zip(&ids).map(|(answer, id)| {
+            Ok(answers) => lines.extend(answers.into_iter().zip(ids).map(|(answer, id)| {
                 answer
                     .map_err(explain)
                     .and_then(|line| self.one_line(line))
@@ -616,25 +616,23 @@ impl Now<'_> {
         let dialect = dialect.into();
         let events = &mut *self.0;
         let mut lines = Vec::with_capacity(containers.len());
-        // Neighbours of one reading.
-        let mut group: Option<(Arc<Snapshot>, Vec<String>)> = None;
-        for id in containers {
-            let snapshot = check_length(id).and_then(|()| events.source.snapshot(id));
-            match (snapshot, &mut group) {
-                (Ok(next), Some((snapshot, ids))) if Arc::ptr_eq(&next, snapshot) => {
-                    ids.push(id.clone());
-                }
-                (Ok(next), _) => {
-                    let before = group.replace((next, vec![id.clone()]));
-                    events.sweep(before, dialect, &mut lines);
-                }
-                (Err(e), _) => {
-                    events.sweep(group.take(), dialect, &mut lines);
-                    lines.push(Err(e.context(cannot_get("stats", id))));
-                }
+        // Those of one reading that have no line yet: all from there on that have been looked at.
+        let mut group: Option<Arc<Snapshot>> = None;
+        for (at, id) in containers.iter().enumerate() {
+            let next = check_length(id).and_then(|()| events.source.snapshot(id));
+            let same = matches!((&group, &next), (Some(a), Ok(b)) if Arc::ptr_eq(a, b));
+            if !same && let Some(snapshot) = group.take() {
+                let ids = &containers[lines.len()..at];
+                events.sweep(snapshot, ids, dialect, &mut lines);
+            }
+            match next {
+                Ok(snapshot) => group = Some(snapshot),
+                Err(e) => lines.push(Err(e.context(cannot_get("stats", id)))),
             }
         }
-        events.sweep(group, dialect, &mut lines);
+        if let Some(snapshot) = group {
+            events.sweep(snapshot, &containers[lines.len()..], dialect, &mut lines);
+        }
         lines
     }
 }
@@ -790,7 +788,7 @@ impl sandbox::Host for State {
 
     fn container_stats(&mut self, container: String) -> Result<Option<Stats>, sandbox::Error> {
         self.container(&container)
-            .map(|container| container.stats.clone())
+            .map(|container| container.stats.as_deref().cloned())
     }
 }
 

@@ -133,13 +133,14 @@ pub struct Container {
     /// Its CPU time, user and system, in nanoseconds. `None` where it has no live thread group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ns: Option<u64>,
-    /// What the host measures for this container alone. `None` where it can't.
+    /// What the host measures for this container alone. `None` where it can't. It is large, and elsewhere, so that
+    /// one container among thousands is found fast.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         with = "stats::option"
     )]
-    pub stats: Option<Stats>,
+    pub stats: Option<Box<Stats>>,
     /// Why the container could not be read, if it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

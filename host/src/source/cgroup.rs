@@ -429,7 +429,7 @@ impl Group {
                 id: id.to_owned(),
                 pids,
                 cpu_ns: total.filter(|_| pids > 0),
-                stats: Some(stats),
+                stats: Some(Box::new(stats)),
                 error: None,
             }],
             update_memory_error: None,

@@ -174,7 +174,7 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
         let sum: u128 = measured.iter().copied().map(u128::from).sum();
         for (container, part) in containers.iter_mut().zip(measured) {
             let share = u128::from(memory_bytes) * u128::from(part) / sum.max(1);
-            let mut stats = Stats::default();
+            let mut stats = Box::<Stats>::default();
             stats.memory.usage.usage = u64::try_from(share).ok();
             container.stats = Some(stats);
         }

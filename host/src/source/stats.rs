@@ -460,6 +460,18 @@ pub(super) mod option {
     }
 }
 
+impl Serialize for Json<&Box<Stats>> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Json::<&Stats>(self.0).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json<Box<Stats>> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Json::<Stats>::deserialize(from).map(|json| Self(Box::new(json.0)))
+    }
+}
+
 /// A list, or null, which is what Go makes of an empty one.
 mod list {
     use super::*;
