@@ -16,9 +16,8 @@ use std::time::{Duration, Instant};
 use eventout::{
     Component, Container, Dialect, Events, Limits, Listed, Plugin, Result, Snapshot, Source, Spec,
 };
-use guest::event::{Facts, Sandbox};
-use guest::types::EventOut;
-use guest::{event, json};
+use guest::event::{Event, Facts, Sandbox};
+use guest::json;
 use tests::{judge, missing, program, root, scratch};
 
 /// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
@@ -96,7 +95,7 @@ fn foreign_events(snapshot: &Arc<Snapshot>) -> Events {
 
 /// What the component does between the question and the answer, natively: the facts are copied, as the
 /// functions of a host copy them.
-fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(EventOut<'_>) -> T) -> T {
+fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(Event<'_>) -> T) -> T {
     let containers = &snapshot.containers;
     let mine = containers.iter().find(|container| container.id == id);
     let pids = mine.expect("it is there").pids;
@@ -119,21 +118,25 @@ fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(EventOut<'_>) ->
         usage: &usage,
     };
     let sandbox = Sandbox::new(&facts).expect("one figure for each");
-    answer(event::event(id, pids, &sandbox))
+    answer(Event::new(id, pids, &sandbox))
 }
 
 /// The event as a host has it in the end, in memory of its own.
-fn typed_of(event: EventOut<'_>) -> eventout::EventOut {
-    let usage = event.container_usage.iter();
+fn typed_of(event: Event<'_>) -> eventout::EventOut {
+    let event = event.out();
+    let usage = event.container_usage;
     eventout::EventOut {
         id: event.id.text().to_owned(),
         pids: event.pids,
         memory: event.memory,
-        container_usage: usage.map(|c| (c.key.text().to_owned(), c.value)).collect(),
+        container_usage: eventout::ContainerCpu {
+            containers: usage.containers.text().to_owned(),
+            usage: usage.usage.to_vec(),
+        },
     }
 }
 
-fn line_of(event: EventOut<'_>) -> json::Written {
+fn line_of(event: Event<'_>) -> json::Written {
     json::event_out(&event)
 }
 

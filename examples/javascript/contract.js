@@ -303,6 +303,17 @@ const containerCpu = {
   },
 };
 
+/**
+ * A `container-cpu` as pairs.
+ *
+ * @param {{containers: string, usage: BigUint64Array}} cpu
+ * @returns {[string, bigint][]}
+ */
+export function pairs({ containers, usage }) {
+  const ids = containers.split('\0');
+  return Array.from(usage, (ns, at) => [ids[at], ns]);
+}
+
 /** What each function of a host answers. */
 export const answers = {
   pidsCount: u64,

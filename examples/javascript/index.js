@@ -18,7 +18,8 @@
 
 /**
  * @typedef {import('./host.js').Host} Host
- * @typedef {import('./component/interfaces/eventout-stats-types.js').EventOut} EventOut
+ * @typedef {Omit<import('./component/interfaces/eventout-stats-types.js').EventOut, 'containerUsage'> &
+ *   {containerUsage: [string, bigint][]}} EventOut the CPU time of each container is in nanoseconds
  * @typedef {import('./component/interfaces/eventout-stats-types.js').StatsEvent} StatsEvent
  * @typedef {import('./component/interfaces/eventout-stats-types.js').Stats} Stats
  * @typedef {import('./component/interfaces/eventout-stats-events.js').Dialect} Dialect
@@ -26,7 +27,7 @@
 
 import { instantiate } from './component/eventout.js';
 import { modules } from './component/modules.js';
-import { answers } from './contract.js';
+import { answers, pairs } from './contract.js';
 
 /** Why there is no event: the errors of the contract. The message is a whole text, without a final stop. */
 export class EventoutError extends Error {
@@ -202,7 +203,10 @@ export class Events {
    */
   event(container) {
     checkId(container);
-    return this.#call((component) => component.event(container));
+    return this.#call((component) => {
+      const event = component.event(container);
+      return { ...event, containerUsage: pairs(event.containerUsage) };
+    });
   }
 
   /**

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from unittest import mock
 
-from wasmtime.component import U64
+from wasmtime.component import Record, U64
 
 sys.dont_write_bytecode = True
 import eventout
 import replay
 from eventout import Events, Limits, ProcessTree, Stats, processes
+from eventout.codec import Mismatch, codec
+from eventout.records import ContainerId, Nanoseconds
 
 HERE = Path(__file__).parent
 EVENTS = Events()
@@ -105,6 +107,16 @@ class Answers(unittest.TestCase):
         line = json.loads(EVENTS.event_json(Sandbox(), "web"))
         self.assertEqual(line["containerUsage"], event.container_usage)
         self.assertEqual(line["event"]["data"]["memory"]["usage"]["usage"], event.memory)
+
+    def test_figures_of_containers_cross_as_one_text_and_come_back(self) -> None:
+        cross = codec(Mapping[ContainerId, Nanoseconds])
+        for usage in ({}, {"": 1}, {"a": 1, "": 2}, {"a": 0, "\u00e9": 2**64 - 1}):
+            self.assertEqual(cross.lift(cross.lower(usage)), usage)
+        for containers, usage in (("", [1, 2]), ("a", []), ("a\0b", [1]), ("a", None), (None, [])):
+            broken: Any = Record()
+            broken.containers, broken.usage = containers, usage
+            with self.assertRaises(Mismatch):
+                cross.lift(broken)
 
     def test_what_is_not_known_is_none_and_zero_is_zero(self) -> None:
         known = Stats(memory=eventout.Memory(usage=eventout.MemoryEntry(usage=0)))

@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use core::{slice, str};
 
 use crate::arena::{self, Room, keep};
-use crate::event::{self, Facts, Sandbox};
+use crate::event::{self, Event, Facts, Sandbox};
 use crate::json::{self, Written};
 use crate::types::{
     Answer, ContainerCpu, Dialect, Error, EventOut, HostError, List, Maybe, Stats, StatsEvent, Text,
@@ -184,9 +184,9 @@ impl Ask {
         })
     }
 
-    fn event(self) -> Result<EventOut<'static>, Error<'static>> {
+    fn event(self) -> Result<Event<'static>, Error<'static>> {
         let pids = self.pids()?;
-        Ok(event::event(self.0, pids, self.sandbox()?))
+        Ok(Event::new(self.0, pids, self.sandbox()?))
     }
 
     fn stats_event(self) -> Result<StatsEvent<'static>, Error<'static>> {
@@ -272,7 +272,7 @@ mod events {
     unsafe extern "C" fn event(at: *const u8, len: usize) -> &'static Result<EventOut<'static>> {
         // SAFETY: so says the contract, here and below.
         let ask = unsafe { ask(at, len) };
-        done(ask.event().into())
+        done(ask.event().map(|event| event.out()).into())
     }
 
     #[unsafe(export_name = "eventout:stats/events@0.1.0#event-json")]

@@ -7,8 +7,9 @@
 use core::cmp::Ordering;
 
 use crate::arena::Room;
+use crate::json;
 use crate::scan::find;
-use crate::types::{EventOut, List, Named, Stats, Text};
+use crate::types::{ContainerCpu, EventOut, List, Named, Stats, Text};
 
 /// What the host reports of one sandbox, whichever of its containers it is about.
 #[derive(Debug, Default)]
@@ -31,7 +32,9 @@ pub struct Sandbox<'a> {
     facts: &'a Facts<'a>,
     /// The CPU time of each container that has a live thread group, in nanoseconds.
     usage: Room<Named<'a, u64>>,
-    /// The sum of that, which wraps.
+    /// Whether the host had them in another order, or one of them twice.
+    sorted: bool,
+    /// The sum of these CPU times, which wraps.
     all: u64,
 }
 
@@ -42,6 +45,7 @@ impl<'a> Sandbox<'a> {
         let mut all = 0u64;
         // Whether they stand as a map has them, which is likely; and then, the first bytes of the last key.
         let (mut in_order, mut before) = (true, None);
+        let mut sorted = false;
         let mut rest = Some(facts.listed);
         if facts.usage.is_empty() {
             rest = rest.filter(|listed| !listed.is_empty());
@@ -66,9 +70,14 @@ impl<'a> Sandbox<'a> {
         if !in_order && let Some(ordered) = map(&usage) {
             let kept = ordered.iter().map(|used| used.value);
             all = kept.fold(0, u64::wrapping_add);
-            usage = ordered;
+            (usage, sorted) = (ordered, true);
         }
-        Some(Self { facts, usage, all })
+        Some(Self {
+            facts,
+            usage,
+            sorted,
+            all,
+        })
     }
 
     /// The CPU time of a container. 0 where it is not listed.
@@ -186,13 +195,56 @@ fn compare(a: &str, b: &str) -> Ordering {
     first(a).cmp(&first(b)).then_with(|| a.cmp(b))
 }
 
-/// `containerManager.Event` of a container with so many live tasks.
-pub fn event<'a>(container: &'a str, pids: u64, sandbox: &'a Sandbox<'_>) -> EventOut<'a> {
-    EventOut {
-        id: container.into(),
-        pids,
-        memory: memory_share(container, sandbox.facts),
-        container_usage: sandbox.usage[..].into(),
+/// What `containerManager.Event` finds out of a container.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The ID of the container.
+    pub id: &'a str,
+    /// Its live tasks.
+    pub pids: u64,
+    /// Its part of the sandbox's memory, in bytes.
+    pub memory: u64,
+    sandbox: &'a Sandbox<'a>,
+}
+
+impl<'a> Event<'a> {
+    /// The event of a container with so many live tasks.
+    pub fn new(container: &'a str, pids: u64, sandbox: &'a Sandbox<'a>) -> Self {
+        Self {
+            id: container,
+            pids,
+            memory: memory_share(container, sandbox.facts),
+            sandbox,
+        }
+    }
+
+    /// The CPU time of each container that has a live thread group, in nanoseconds, as a map has it.
+    pub fn usage(&self) -> &'a [Named<'a, u64>] {
+        &self.sandbox.usage
+    }
+
+    /// The same as the contract has it. Where the host listed the containers in order, it is the host's own text.
+    pub fn out(&self) -> EventOut<'a> {
+        let facts = self.sandbox.facts;
+        let (mut containers, mut usage) = (facts.listed, facts.usage);
+        if self.sandbox.sorted {
+            // They live as long as the answer that they are part of: see `sort`.
+            containers = json::joined(self.usage(), containers.len()).leak();
+            let mut figures = Room::new(usage.len());
+            self.usage()
+                .iter()
+                .for_each(|used| figures.push(used.value));
+            usage = figures.leak();
+        }
+        EventOut {
+            id: self.id.into(),
+            pids: self.pids,
+            memory: self.memory,
+            container_usage: ContainerCpu {
+                containers: containers.into(),
+                usage: usage.into(),
+            },
+        }
     }
 }
 
@@ -332,7 +384,30 @@ mod tests {
         ]);
         let expected = [("", 5), ("b", 6), ("\u{ffee}", 4), ("\u{1f600}", 2)];
         let expected = expected.map(|(id, ns)| (id.to_owned(), ns));
-        assert_eq!(pairs(&sandbox(&seen).usage), expected);
+        let seen = sandbox(&seen);
+        assert_eq!(pairs(&seen.usage), expected);
+        let out = Event::new("b", 1, &seen).out().container_usage;
+        assert_eq!(out.containers.text(), "\0b\0\u{ffee}\0\u{1f600}");
+        assert_eq!(out.usage[..], [5, 6, 4, 2]);
+    }
+
+    #[test]
+    fn what_is_in_order_is_handed_on_as_it_is() {
+        // The second two are told apart by what comes behind eight bytes.
+        for listed in [
+            &["a", "b"][..],
+            &["", "container-a", "container-b"],
+            &[""],
+            &[],
+        ] {
+            let listed: Vec<_> = listed.iter().zip(7..).collect();
+            let facts = used(&listed);
+            let seen = sandbox(&facts);
+            let out = Event::new("b", 1, &seen).out().container_usage;
+            assert_eq!(out.containers.as_ptr(), facts.listed.as_ptr());
+            assert_eq!(out.containers.text(), facts.listed);
+            assert_eq!(out.usage[..], *facts.usage);
+        }
     }
 
     #[test]

@@ -4,19 +4,20 @@
 //! valid Unicode in WIT, so Go's rules for broken UTF-8 never apply.
 
 use crate::arena::Room;
+use crate::event::Event;
 use crate::scan::Block;
 use crate::types::{
-    Blkio, BlkioEntry, Cpu, Cpuset, Dialect, EventOut, Hugetlb, IntelRdt, Maybe, Memory,
-    MemoryEntry, Named, NetworkInterface, Pids, Psi, PsiData, Stats, Text,
+    Blkio, BlkioEntry, Cpu, Cpuset, Dialect, Hugetlb, IntelRdt, Maybe, Memory, MemoryEntry, Named,
+    NetworkInterface, Pids, Psi, PsiData, Stats, Text,
 };
 
 /// gVisor's `boot.EventOut` as `json.Marshal` prints it, with all fields that its sentry doesn't set.
-pub fn event_out(value: &EventOut<'_>) -> Written {
-    let usage = value.container_usage.items();
+pub fn event_out(value: &Event<'_>) -> Written {
+    let usage = value.usage();
     // IDs have 64 digits, as a rule, and figures up to 20.
     let mut json = Json::with_capacity(512 + 88 * usage.len());
     json.put(r#"{"event":{"type":"stats","id":"#);
-    json.text(&value.id);
+    json.text(value.id);
     json.put(r#","data":{"cpu":{"usage":{}},"memory":{"usage":{"limit":0,"#);
     if value.memory != 0 {
         json.put(r#""usage":"#);
@@ -35,6 +36,18 @@ pub fn event_out(value: &EventOut<'_>) -> Written {
     json.map(usage, |json, ns| json.number(*ns));
     json.put("}");
     json.written()
+}
+
+/// The IDs as `container-cpu` has them, in so many bytes: with a NUL between each and the next.
+pub fn joined(usage: &[Named<'_, u64>], bytes: usize) -> Written {
+    let mut text = Json::with_capacity(bytes);
+    for (at, used) in usage.iter().enumerate() {
+        if at > 0 {
+            text.out.push(0);
+        }
+        text.put(&used.key);
+    }
+    text.written()
 }
 
 /// An event as `json.Marshal` prints it: gVisor's `boot.Event`, or runc's `types.Event`.

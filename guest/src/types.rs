@@ -232,7 +232,7 @@ records! {
         id: Text<'a>,
         pids: u64,
         memory: u64,
-        container_usage: List<'a, Named<'a, u64>>,
+        container_usage: ContainerCpu<'a>,
     }
     StatsEvent<'a> {
         id: Text<'a>,

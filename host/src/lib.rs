@@ -56,9 +56,9 @@ use watchdog::Watchdog;
 
 pub use events::Dialect;
 pub use types::{
-    Blkio, BlkioEntry, CmtStats, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, IntelRdt, L3CacheInfo,
-    MbmStats, MemBwInfo, Memory, MemoryEntry, NetworkInterface, Pids, Psi, PsiData, Stats,
-    StatsEvent, Throttling,
+    Blkio, BlkioEntry, CmtStats, ContainerCpu, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, IntelRdt,
+    L3CacheInfo, MbmStats, MemBwInfo, Memory, MemoryEntry, NetworkInterface, Pids, Psi, PsiData,
+    Stats, StatsEvent, Throttling,
 };
 
 // What the macro makes has no documentation but that of `wit/`.
@@ -86,6 +86,13 @@ mod bindings {
             world: "formatter",
             with: { "eventout:stats/types": super::types::eventout::stats::types },
         });
+    }
+}
+
+impl ContainerCpu {
+    /// The ID of each container, and its CPU time in nanoseconds.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.containers.split('\0').zip(self.usage.iter().copied())
     }
 }
 
@@ -766,7 +773,7 @@ impl sandbox::Host for State {
         Ok(self.snapshot.root.clone())
     }
 
-    fn cpu_usage(&mut self) -> Result<sandbox::ContainerCpu, sandbox::Error> {
+    fn cpu_usage(&mut self) -> Result<ContainerCpu, sandbox::Error> {
         let containers = self.snapshot.containers.iter();
         let listed = containers.filter_map(|container| Some((&container.id, container.cpu_ns?)));
         let bytes = listed.clone().map(|(id, _)| id.len() + 1).sum();
@@ -779,7 +786,7 @@ impl sandbox::Host for State {
             containers.push_str(id);
             usage.push(ns);
         }
-        Ok(sandbox::ContainerCpu { containers, usage })
+        Ok(ContainerCpu { containers, usage })
     }
 
     fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, sandbox::Error> {

@@ -59,7 +59,9 @@ def codec(hint: Any) -> Codec:
         case origin if origin is tuple:
             return _List(codec(args[0]))
         case origin if origin is Mapping:
-            return _Map(codec(args[0]), codec(args[1]))
+            pairs = _Map(codec(args[0]), codec(args[1]))
+            # The contract has no other map of IDs.
+            return pairs if args[0] is str else _ContainerCpu(pairs)
         case _:
             raise TypeError(f"the contract has no {hint}")
 
@@ -171,6 +173,30 @@ class _Map(Codec):
         ):
             raise Mismatch("must be a list of pairs")
         return {self.key.lift(name): self.value.lift(figure) for name, figure in value}
+
+
+class _ContainerCpu(Codec):
+    """A `container-cpu` for wasmtime, in which all IDs are one text, a mapping for the user."""
+
+    def __init__(self, pairs: _Map) -> None:
+        self.pairs = pairs
+
+    def lower(self, value: object) -> Any:
+        pairs = self.pairs.lower(value)
+        lowered: Any = Record()
+        lowered.containers = "\0".join(container for container, _ in pairs)
+        lowered.usage = [figure for _, figure in pairs]
+        return lowered
+
+    def lift(self, value: object) -> dict[Any, Any]:
+        containers = self.pairs.key.lift(getattr(value, "containers", None))
+        usage = getattr(value, "usage", None)
+        if not isinstance(usage, list):
+            raise Mismatch(f"must have a list of figures, not {type(usage).__name__}")
+        ids = containers.split("\0") if containers or usage else []
+        if len(ids) != len(usage):
+            raise Mismatch(f"has {len(usage)} figures of {len(ids)} containers")
+        return self.pairs.lift(list(zip(ids, usage)))
 
 
 class _Record(Codec):

@@ -500,15 +500,6 @@ def _lines(value: object) -> list[Any]:
     return list(map(_or_error(_line), value))
 
 
-def _container_cpu(value: object) -> Any:
-    """All IDs cross as one text."""
-    pairs = codec(Mapping[ContainerId, Nanoseconds]).lower(value)
-    lowered: Any = wasm.Record()
-    lowered.containers = "\0".join(container for container, _ in pairs)
-    lowered.usage = [nanoseconds for _, nanoseconds in pairs]
-    return lowered
-
-
 _SANDBOX = "eventout:stats/sandbox@0.1.0"
 _EVENTS = "eventout:stats/events@0.1.0"
 
@@ -518,7 +509,7 @@ _BARE: dict[str, _Conversion] = {
     "pids-count": codec(U64).lower,
     "memory-usage": codec(Bytes).lower,
     "container-count": codec(U64).lower,
-    "cpu-usage": _container_cpu,
+    "cpu-usage": codec(Mapping[ContainerId, Nanoseconds]).lower,
 }
 _TAGGED: dict[str, _Conversion] = {
     "update-memory-usage": codec(None).lower,

@@ -35,7 +35,7 @@ class EventOut:
     """Its live tasks, which is what Linux calls threads."""
     memory: Bytes
     """Its part of the sandbox's memory."""
-    container_usage: Mapping[str, Nanoseconds]
+    container_usage: Mapping[ContainerId, Nanoseconds]
     """The CPU time of each container of the sandbox that has a live thread group, ordered by the bytes of
     the ID."""
 
