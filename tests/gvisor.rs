@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{can_run, eventout, missing, printed, run, scratch, wait_until};
+use tests::{can_run, eventout, printed, run, runsc, scratch, wait_until};
 
 /// Sandboxes are busy: one at a time, so that those that are compared are not starved.
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -19,16 +19,6 @@ static MACHINE: Mutex<()> = Mutex::new(());
 /// Which runsc: Debian bookworm has the first, its backports the second.
 const OLD: &str = "20221219";
 const NEW: &str = "20240729";
-
-/// The program of that version, where `tests/run` has put it, or what is missing.
-fn runsc(version: &str) -> Result<PathBuf, String> {
-    let program = tests::root().join(format!("target/tools/runsc-{version}/usr/bin/runsc"));
-    match missing(&["busybox"]) {
-        absent if !absent.is_empty() => Err(absent),
-        _ if !program.exists() => Err(format!("there is no runsc {version} (see tests/run)")),
-        _ => Ok(program),
-    }
-}
 
 /// What runs in the containers of a pod: how much memory in bytes, and whether it keeps a CPU busy.
 const LOADS: [(&str, u64, bool); 4] = [

@@ -223,6 +223,20 @@ pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&
     fs::write(&config, spec.to_string()).expect("it can be written");
 }
 
+/// The runsc of that version, where `tests/run` has put it, or what is missing.
+///
+/// # Errors
+///
+/// Where it is not there, or nothing is there to run in a container.
+pub fn runsc(version: &str) -> Result<PathBuf, String> {
+    let program = root().join(format!("target/tools/runsc-{version}/usr/bin/runsc"));
+    match missing(&["busybox"]) {
+        absent if !absent.is_empty() => Err(absent),
+        _ if !program.exists() => Err(format!("there is no runsc {version} (see tests/run)")),
+        _ => Ok(program),
+    }
+}
+
 /// Go's word on events: `go/judge.go`, built. `None` where there is no Go.
 ///
 /// # Panics

@@ -561,13 +561,13 @@ fn compare(runc: &Container, source: &str, id: &str) -> Value {
         let mut theirs = event(runc.runtime().args(["events", "--stats", &runc.id]));
         theirs["id"] = id.into();
         let after = ours();
-        match between(&before, &theirs, &after) {
-            Ok(fixed) => {
-                assert!(fixed > 20, "only {fixed} figures that say something");
-                return after;
-            }
-            Err(e) => assert!(attempt < 30, "{e}\n{before}\n{theirs}\n{after}"),
-        }
+        let why = match between(&before, &theirs, &after) {
+            Ok(fixed) if fixed > 20 => return after,
+            // The others moved, as they do more often where readings take long.
+            Ok(fixed) => format!("only {fixed} figures that say something"),
+            Err(e) => e,
+        };
+        assert!(attempt < 30, "{why}\n{before}\n{theirs}\n{after}");
     }
     unreachable!("the loop ends");
 }

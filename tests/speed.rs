@@ -1,9 +1,11 @@
-//! How fast it is, as ratios: `cargo bench` prints the tables.
+//! How fast it is, as ratios: `cargo bench` prints the tables, and with `calls` or `processes` behind `--` only
+//! those of that kind.
 //!
 //! What is compared runs in turns, in rounds of some milliseconds, and the fastest round of each counts: other
 //! work on the machine can only make a round slower. Results are checked before they are timed. There is no
 //! bench library, since those time one thing after the other, and a machine's mood changes in between.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -310,19 +312,53 @@ fn processes(commands: &mut [Command]) -> Vec<f64> {
     best
 }
 
-/// A container of runc, which goes when this does.
+/// A container of runc or runsc, which goes when this does.
 struct Started {
+    runtime: PathBuf,
     state: PathBuf,
+}
+
+impl Started {
+    fn new(runtime: &Path, options: &[&str], folder: &Path) -> Self {
+        let bundle = folder.join("bundle");
+        tests::bundle(runtime, &bundle, "sleep 1000", |spec| {
+            spec["linux"]["cgroupsPath"] = "/eventout-speed".into();
+        });
+        let started = Self {
+            runtime: runtime.to_owned(),
+            state: folder.join("state"),
+        };
+        let log = folder.join("log");
+        let file = || File::create(&log).expect("a file");
+        let status = started
+            .command()
+            .args(options)
+            .args(["run", "--detach", "--bundle"])
+            .arg(&bundle)
+            .arg("speed")
+            .stdin(Stdio::null())
+            .stdout(file())
+            .stderr(file())
+            .status();
+        let status = status.expect("it runs");
+        assert!(
+            status.success(),
+            "{}",
+            fs::read_to_string(&log).unwrap_or_default()
+        );
+        started
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.runtime);
+        command.arg("--root").arg(&self.state);
+        command
+    }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        let mut runc = Command::new("runc");
-        let _ = runc
-            .arg("--root")
-            .arg(&self.state)
-            .args(["delete", "--force", "speed"])
-            .output();
+        let _ = self.command().args(["delete", "--force", "speed"]).output();
     }
 }
 
@@ -462,53 +498,62 @@ fn starts() {
         best[0] / best[1]
     );
 
-    let missing = missing(&["runc", "busybox"]);
-    if !missing.is_empty() {
-        println!("| runc | not run: {missing} | |");
-        return;
-    }
-    let bundle = folder.join("bundle");
-    fs::create_dir(&bundle).expect("a folder");
-    tests::bundle(Path::new("runc"), &bundle, "sleep 1000", |spec| {
-        spec["linux"]["cgroupsPath"] = "/eventout-speed".into();
-    });
-    let container = Started {
-        state: folder.join("state"),
+    let runc = match missing(&["runc", "busybox"]) {
+        absent if absent.is_empty() => Ok(PathBuf::from("runc")),
+        absent => Err(absent),
     };
-    let log = || File::create(folder.join("log")).expect("a file");
-    let status = Command::new("runc")
-        .arg("--root")
-        .arg(&container.state)
-        .args(["run", "--detach", "--bundle"])
-        .arg(&bundle)
-        .arg("speed")
-        .stdin(Stdio::null())
-        .stdout(log())
-        .stderr(log())
-        .status();
-    assert!(status.expect("runc runs").success());
-    let mut theirs = Command::new("runc");
-    theirs
-        .arg("--root")
-        .arg(&container.state)
-        .args(["events", "--stats", "speed"]);
-    let mut ours = program();
-    let spec = format!("runc:{}", container.state.display());
-    ours.args(["--source", &spec, "events", "--stats", "speed"]);
-    let best = processes(&mut [ours, theirs]);
-    println!("| `runc events --stats` | {:.2} ms | 1 |", best[1]);
-    println!(
-        "| `eventout events --stats` of that container | {:.2} ms | {:.2} |",
-        best[0],
-        best[0] / best[1]
-    );
+    let runsc = |version: &str| {
+        let name = format!("runsc {version}");
+        (
+            name,
+            "gvisor",
+            &["--network=none"][..],
+            tests::runsc(version),
+        )
+    };
+    let runtimes = [
+        ("runc".to_owned(), "runc", &[][..], runc),
+        runsc("20221219"),
+        runsc("20240729"),
+    ];
+    for (name, source, options, runtime) in runtimes {
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(why) => {
+                println!("| {name} | not run: {why} | |");
+                continue;
+            }
+        };
+        let folder = scratch("speed-starts");
+        let container = Started::new(&runtime, options, &folder);
+        let mut theirs = container.command();
+        theirs.args(["events", "--stats", "speed"]);
+        let mut ours = program();
+        let spec = format!("{source}:{}", container.state.display());
+        ours.args(["--source", &spec, "events", "--stats", "speed"]);
+        let best = processes(&mut [ours, theirs]);
+        println!("| `{name} events --stats` | {:.2} ms | 1 |", best[1]);
+        println!(
+            "| `eventout events --stats` of that container | {:.2} ms | {:.2} |",
+            best[0],
+            best[0] / best[1]
+        );
+    }
 }
 
 fn main() {
+    let wanted: Vec<_> = env::args().skip(1).collect();
+    // cargo adds flags of its own.
+    let all = wanted.iter().all(|arg| arg.starts_with('-'));
+    let wants = |part: &str| all || wanted.iter().any(|arg| arg == part);
     machine();
-    calls();
-    sweep();
-    start_up();
-    starts();
-    stream();
+    if wants("calls") {
+        calls();
+        sweep();
+    }
+    if wants("processes") {
+        start_up();
+        starts();
+        stream();
+    }
 }
