@@ -204,6 +204,7 @@ pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&
         "dd",
         "fallocate",
         "head",
+        "mv",
         "sh",
         "sleep",
         "tail",

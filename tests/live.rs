@@ -797,14 +797,15 @@ fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
     // `tail` keeps all of a line that never ends. A number in the file is that of hogs to run, of which the
     // shell is not to be the victim.
     let script = r"
-        echo 0 >/disk/hogs
+        touch /disk/ready
         while :; do
-            n=$(cat /disk/hogs)
-            echo 0 >/disk/hogs
-            while test $n -gt 0; do
-                (echo 1000 >/proc/self/oom_score_adj; exec tail /dev/zero) >/dev/null
-                n=$((n - 1))
-            done
+            if mv /disk/hogs /disk/taken 2>/dev/null; then
+                n=$(cat /disk/taken)
+                while test $n -gt 0; do
+                    (echo 1000 >/proc/self/oom_score_adj; exec tail /dev/zero) >/dev/null
+                    n=$((n - 1))
+                done
+            fi
             sleep 0.05
         done";
     let start = |id: &str| {
@@ -815,12 +816,14 @@ fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
     };
     let (hog, quiet) = (start("hog"), start("quiet"));
     let hogs = |n: u64| {
-        let file = hog.folder.join("disk/hogs");
-        fs::write(&file, n.to_string()).expect("it can be written");
+        // It is there as a whole, and taken once.
+        let disk = hog.folder.join("disk");
+        fs::write(disk.join("next"), n.to_string()).expect("it can be written");
+        fs::rename(disk.join("next"), disk.join("hogs")).expect("it can be moved");
     };
     // What was killed before a stream begins is not told.
     wait_until("the script runs", 60, || {
-        hog.folder.join("disk/hogs").exists()
+        hog.folder.join("disk/ready").exists()
     });
     thread::sleep(Duration::from_millis(200));
     hogs(1);
