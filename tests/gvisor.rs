@@ -1,7 +1,7 @@
 //! Live gVisor sandboxes: the sentry as the source, and `runsc events` as the judge.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{can_run, eventout, printed, run, runsc, scratch, wait_until};
+use tests::{RUNSC, can_run, detach, eventout, printed, run, runsc, scratch, wait_until};
 
 /// Sandboxes are busy: one at a time, so that those that are compared are not starved.
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// Which runsc: Debian bookworm has the first, its backports the second.
-const OLD: &str = "20221219";
-const NEW: &str = "20240729";
+/// Which runsc.
+const OLD: &str = RUNSC[0];
+const NEW: &str = RUNSC[1];
 
 /// What runs in the containers of a pod: how much memory in bytes, and whether it keeps a CPU busy.
 const LOADS: [(&str, u64, bool); 4] = [
@@ -114,30 +114,23 @@ impl Sandbox {
                 }));
             }
         });
-        let log = self.folder.join("log");
-        let file = || File::create(&log).expect("a file");
-        let detach = if command == "run" {
+        let flag = if command == "run" {
             &["--detach"][..]
         } else {
             &[]
         };
-        let status = Command::new("timeout")
+        let mut bounded = Command::new("timeout");
+        bounded
             .args(["--signal=KILL", "120"])
             .arg(&self.runsc)
             .arg("--root")
             .arg(self.root())
             .args(&self.options)
             .arg(command)
-            .args(detach)
+            .args(flag)
             .arg("--bundle")
-            .args([bundle.as_os_str(), id.as_ref()])
-            .stdin(Stdio::null())
-            .stdout(file())
-            .stderr(file())
-            .status()
-            .expect("runsc runs");
-        let log = fs::read_to_string(&log).unwrap_or_default();
-        assert!(status.success(), "{log}");
+            .args([bundle.as_os_str(), id.as_ref()]);
+        detach(&mut bounded, &self.folder);
         self.ids.push(id.to_owned());
     }
 

@@ -224,6 +224,28 @@ pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&
     fs::write(&config, spec.to_string()).expect("it can be written");
 }
 
+/// Runs a command that leaves a process behind, and must succeed. What both print goes to a new file `log` in
+/// that folder: a pipe, the process would keep open.
+///
+/// # Panics
+///
+/// Where it fails.
+pub fn detach(command: &mut Command, folder: &Path) {
+    let log = folder.join("log");
+    let file = || fs::File::create(&log).expect("a file");
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(file())
+        .stderr(file())
+        .status()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let log = fs::read_to_string(&log).unwrap_or_default();
+    assert!(status.success(), "{command:?}: {log}");
+}
+
+/// The versions of runsc: Debian bookworm has the first, its backports the second.
+pub const RUNSC: [&str; 2] = ["20221219", "20240729"];
+
 /// The runsc of that version, where `tests/run` has put it, or what is missing.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Live containers of runc and crun, and a live cgroup, against their control files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::{
-    between, can_run, eventout, judge, missing, printed, program, root, run, scratch, wait_until,
+    between, can_run, detach, eventout, judge, missing, printed, program, root, run, scratch,
+    wait_until,
 };
 
 /// The tests have the machine's hierarchies to themselves, one after the other.
@@ -113,19 +114,11 @@ impl Container {
             spec["linux"]["cgroupsPath"] = format!("/{}", container.id).into();
             change(spec, &container.folder);
         });
-        // Not a pipe, which the container would keep open.
-        let log = || File::create(container.folder.join("log")).expect("a file");
-        let status = container
-            .runtime()
+        let mut command = container.runtime();
+        command
             .args(["run", "--detach", "--bundle"])
-            .args([container.folder.as_os_str(), container.id.as_ref()])
-            .stdin(Stdio::null())
-            .stdout(log())
-            .stderr(log())
-            .status()
-            .expect("the runtime runs");
-        let log = fs::read_to_string(container.folder.join("log")).unwrap_or_default();
-        assert!(status.success(), "{runtime}: {log}");
+            .args([container.folder.as_os_str(), container.id.as_ref()]);
+        detach(&mut command, &container.folder);
         container
     }
 

@@ -20,7 +20,7 @@ use eventout::{
 };
 use guest::event::{Event, Facts, Sandbox};
 use guest::json;
-use tests::{judge, missing, program, root, scratch};
+use tests::{RUNSC, detach, judge, missing, program, root, runsc, scratch};
 
 /// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
 fn sandbox(containers: u64) -> Snapshot {
@@ -328,24 +328,13 @@ impl Started {
             runtime: runtime.to_owned(),
             state: folder.join("state"),
         };
-        let log = folder.join("log");
-        let file = || File::create(&log).expect("a file");
-        let status = started
-            .command()
+        let mut command = started.command();
+        command
             .args(options)
             .args(["run", "--detach", "--bundle"])
             .arg(&bundle)
-            .arg("speed")
-            .stdin(Stdio::null())
-            .stdout(file())
-            .stderr(file())
-            .status();
-        let status = status.expect("it runs");
-        assert!(
-            status.success(),
-            "{}",
-            fs::read_to_string(&log).unwrap_or_default()
-        );
+            .arg("speed");
+        detach(&mut command, folder);
         started
     }
 
@@ -502,20 +491,11 @@ fn starts() {
         absent if absent.is_empty() => Ok(PathBuf::from("runc")),
         absent => Err(absent),
     };
-    let runsc = |version: &str| {
+    let mut runtimes = vec![("runc".to_owned(), "runc", &[][..], runc)];
+    runtimes.extend(RUNSC.map(|version| {
         let name = format!("runsc {version}");
-        (
-            name,
-            "gvisor",
-            &["--network=none"][..],
-            tests::runsc(version),
-        )
-    };
-    let runtimes = [
-        ("runc".to_owned(), "runc", &[][..], runc),
-        runsc("20221219"),
-        runsc("20240729"),
-    ];
+        (name, "gvisor", &["--network=none"][..], runsc(version))
+    }));
     for (name, source, options, runtime) in runtimes {
         let runtime = match runtime {
             Ok(runtime) => runtime,

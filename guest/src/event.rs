@@ -4,8 +4,6 @@
 //! runsc/container/container.go (`populateStats`), with the guards against division by zero that gVisor
 //! got in October 2023. All functions are pure.
 
-use core::cmp::Ordering;
-
 use crate::arena::Room;
 use crate::json;
 use crate::scan::find;
@@ -43,9 +41,6 @@ impl<'a> Sandbox<'a> {
     pub fn new(facts: &'a Facts<'a>) -> Option<Self> {
         let mut usage = Room::new(facts.usage.len());
         let mut all = 0u64;
-        // Whether they stand as a map has them, which is likely; and then, the first bytes of the last key.
-        let (mut in_order, mut before) = (true, None);
-        let mut sorted = false;
         let mut rest = Some(facts.listed);
         if facts.usage.is_empty() {
             rest = rest.filter(|listed| !listed.is_empty());
@@ -54,12 +49,6 @@ impl<'a> Sandbox<'a> {
             let listed = rest?;
             let end = find(listed.as_bytes(), |bytes| bytes.is(0));
             let key = Text::from(listed.get(..end)?);
-            let first = first(&key);
-            if before.is_some_and(|before| before >= first) {
-                // The bytes behind the first ones could tell: that is left to the sort.
-                in_order = false;
-            }
-            before = Some(first);
             usage.push(Named { key, value });
             all = all.wrapping_add(value);
             rest = listed.get(end + 1..);
@@ -67,10 +56,12 @@ impl<'a> Sandbox<'a> {
         if rest.is_some() {
             return None;
         }
-        if !in_order && let Some(ordered) = map(&usage) {
+        let ordered = map(&usage);
+        let sorted = ordered.is_some();
+        if let Some(ordered) = ordered {
             let kept = ordered.iter().map(|used| used.value);
             all = kept.fold(0, u64::wrapping_add);
-            (usage, sorted) = (ordered, true);
+            usage = ordered;
         }
         Some(Self {
             facts,
@@ -82,9 +73,10 @@ impl<'a> Sandbox<'a> {
 
     /// The CPU time of a container. 0 where it is not listed.
     fn usage_of(&self, container: &str) -> u64 {
+        let wanted = rank(container);
         let found = self
             .usage
-            .binary_search_by(|used| compare(&used.key, container));
+            .binary_search_by(|used| rank(&used.key).cmp(&wanted));
         found
             .ok()
             .and_then(|at| self.usage.get(at))
@@ -95,7 +87,12 @@ impl<'a> Sandbox<'a> {
 /// Makes of `listed` what a Go map is once it is encoded: ordered by the bytes of the keys, each key
 /// once, with its last figure. `None` where it is that already.
 fn map<'a, V: Copy>(listed: &[Named<'a, V>]) -> Option<Room<Named<'a, V>>> {
-    if listed.is_sorted_by(|a, b| compare(&a.key, &b.key).is_lt()) {
+    let mut before = None;
+    let in_order = listed.iter().all(|entry| {
+        let now = rank(entry.key.text());
+        before.replace(now).is_none_or(|before| before < now)
+    });
+    if in_order {
         return None;
     }
     let mut keys = Room::new(listed.len());
@@ -113,8 +110,8 @@ fn map<'a, V: Copy>(listed: &[Named<'a, V>]) -> Option<Room<Named<'a, V>>> {
 /// The same of what a host answered.
 fn sort<V: Copy>(listed: &mut List<'_, Named<'_, V>>) {
     if let Some(sorted) = map(listed) {
-        // It lives as long as the answer that it is part of. In the component, that is the end of the call,
-        // when all memory is free again.
+        // It lives as long as the answer that it is part of. In the component, that is until the next call,
+        // with which all memory is free again.
         *listed = List::from(&*sorted.leak());
     }
 }
@@ -190,9 +187,9 @@ fn short(key: &str) -> u64 {
     first
 }
 
-/// How two keys stand by their bytes. Most are told apart by the first eight.
-fn compare(a: &str, b: &str) -> Ordering {
-    first(a).cmp(&first(b)).then_with(|| a.cmp(b))
+/// What orders keys by their bytes. Most are told apart by the first eight.
+fn rank(key: &str) -> (u64, &str) {
+    (first(key), key)
 }
 
 /// What `containerManager.Event` finds out of a container.
@@ -231,9 +228,9 @@ impl<'a> Event<'a> {
             // They live as long as the answer that they are part of: see `sort`.
             containers = json::joined(self.usage(), containers.len()).leak();
             let mut figures = Room::new(usage.len());
-            self.usage()
-                .iter()
-                .for_each(|used| figures.push(used.value));
+            for used in self.usage() {
+                figures.push(used.value);
+            }
             usage = figures.leak();
         }
         EventOut {

@@ -602,36 +602,30 @@ impl Json {
     #[inline(never)]
     fn escaped(&mut self, text: &[u8], mut at: usize) {
         while let Some(&byte) = text.get(at) {
-            let escape = match byte {
-                b'"' => "\\\"",
-                b'\\' => "\\\\",
-                b'\n' => "\\n",
-                b'\r' => "\\r",
-                b'\t' => "\\t",
-                0xe2 if text.get(at + 1..at + 3) == Some(&[0x80, 0xa8]) => {
-                    at += 2;
-                    "\\u2028"
-                }
-                0xe2 if text.get(at + 1..at + 3) == Some(&[0x80, 0xa9]) => {
-                    at += 2;
-                    "\\u2029"
-                }
-                ..0x20 | b'<' | b'>' | b'&' => {
-                    self.put("\\u00");
-                    self.out.push(hex(byte >> 4));
-                    self.out.push(hex(byte));
-                    ""
-                }
-                _ => {
-                    self.out.push(byte);
-                    ""
-                }
+            let (escape, len) = match byte {
+                b'"' => ("\\\"", 1),
+                b'\\' => ("\\\\", 1),
+                b'\n' => ("\\n", 1),
+                b'\r' => ("\\r", 1),
+                b'\t' => ("\\t", 1),
+                ..0x20 | b'<' | b'>' | b'&' => ("\\u00", 1),
+                // The first of the three bytes of U+2028 and U+2029.
+                0xe2 if text.get(at + 1..at + 3) == Some(&[0x80, 0xa8]) => ("\\u2028", 3),
+                0xe2 if text.get(at + 1..at + 3) == Some(&[0x80, 0xa9]) => ("\\u2029", 3),
+                _ => ("", 1),
             };
             self.put(escape);
-            at += 1;
-            at += self
-                .out
-                .extend_until(text.get(at..).unwrap_or_default(), special);
+            match escape {
+                "" => self.out.push(byte),
+                "\\u00" => {
+                    self.out.push(hex(byte >> 4));
+                    self.out.push(hex(byte));
+                }
+                _ => {}
+            }
+            at += len;
+            let rest = text.get(at..).unwrap_or_default();
+            at += self.out.extend_until(rest, special);
         }
     }
 }
