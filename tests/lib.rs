@@ -201,6 +201,7 @@ pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&
     fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox is there");
     for tool in [
         "cat",
+        "chmod",
         "dd",
         "fallocate",
         "head",
