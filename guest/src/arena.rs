@@ -176,10 +176,13 @@ impl Items {
 /// Keeps a value for as long as it may be needed.
 #[cfg(target_family = "wasm")]
 pub fn keep<'a, T>(value: T) -> &'a T {
-    let mut room = Room::new(1);
-    room.push(value);
-    // SAFETY: there is one.
-    unsafe { &*room.leak().as_ptr() }
+    const { assert!(size_of::<T>() > 0) };
+    // SAFETY: the layout has a size, and what is allocated is not null: see `take`.
+    unsafe {
+        let at = alloc(Layout::new::<T>()).cast::<T>();
+        at.write(value);
+        &*at
+    }
 }
 
 impl<T> core::ops::Deref for Room<T> {
