@@ -177,8 +177,7 @@ fn the_component_imports_our_interface_and_nothing_else() {
         names(&world.imports),
         [
             "eventout:stats/types@0.1.0: ",
-            "eventout:stats/sandbox@0.1.0: pids-count update-memory-usage memory-usage \
-             container-count root-container cpu-usage cgroup-cpu-usage container-stats",
+            "eventout:stats/sandbox@0.1.0: pids-count update-memory-usage usage cgroup-cpu-usage container-stats",
         ]
     );
     assert_eq!(

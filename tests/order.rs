@@ -6,8 +6,8 @@ use std::fs;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, Store};
 
-use bindings::eventout::stats::sandbox::{ContainerCpu, Error, Host};
-use bindings::eventout::stats::types::{self, Stats};
+use bindings::eventout::stats::sandbox::{Error, Host, SandboxUsage};
+use bindings::eventout::stats::types::{self, ContainerCpu, Stats};
 use bindings::exports::eventout::stats::events::{Dialect, Error as EventError, Guest};
 
 mod bindings {
@@ -19,6 +19,7 @@ struct Notes {
     asked: Vec<String>,
     failing: &'static str,
     containers: u64,
+    root: Option<&'static str>,
     figures: Vec<u64>,
 }
 
@@ -26,7 +27,7 @@ impl Notes {
     fn ask<T>(&mut self, question: &str, answer: T) -> Result<T, Error> {
         self.asked.push(question.to_owned());
         let name = question.split(' ').next().unwrap_or_default();
-        if self.failing == "everything is gone" && name == "memory-usage" {
+        if self.failing == "everything is gone" && name == "usage" {
             return Err(Error::ContainerNotFound);
         }
         if [name, question].contains(&self.failing) {
@@ -50,26 +51,18 @@ impl Host for Notes {
         self.ask("update-memory-usage", ())
     }
 
-    fn memory_usage(&mut self) -> Result<u64, Error> {
-        self.ask("memory-usage", 100)
-    }
-
-    fn container_count(&mut self) -> Result<u64, Error> {
-        let containers = self.containers;
-        self.ask("container-count", containers)
-    }
-
-    fn root_container(&mut self) -> Result<String, Error> {
-        self.ask("root-container", "pause".to_owned())
-    }
-
-    fn cpu_usage(&mut self) -> Result<ContainerCpu, Error> {
-        // Out of order, and one of them twice.
-        let usage = ContainerCpu {
-            containers: "web\0db\0pause\0db".to_owned(),
-            usage: self.figures.clone(),
+    fn usage(&mut self) -> Result<SandboxUsage, Error> {
+        let usage = SandboxUsage {
+            memory: 100,
+            container_count: self.containers,
+            root_container: self.root.map(str::to_owned),
+            // Out of order, and one of them twice.
+            cpu: ContainerCpu {
+                containers: "web\0db\0pause\0db".to_owned(),
+                usage: self.figures.clone(),
+            },
         };
-        self.ask("cpu-usage", usage)
+        self.ask("usage", usage)
     }
 
     fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, Error> {
@@ -112,6 +105,7 @@ fn answer<T>(
         asked: Vec::new(),
         failing,
         containers,
+        root: (failing != "root").then_some("pause"),
         figures: match failing {
             "figures" => vec![1, 2, 3],
             _ => vec![1, 2, 3, 4],
@@ -124,11 +118,10 @@ fn answer<T>(
     (answer, store.into_data().asked.join(", "))
 }
 
-const FACTS: &str =
-    "pids-count web, update-memory-usage, memory-usage, container-count, root-container, cpu-usage";
+const FACTS: &str = "pids-count web, update-memory-usage, usage";
 
 #[test]
-fn questions_come_in_gvisors_order() {
+fn each_question_is_asked_once_and_in_order() {
     let (event, asked) = call(false, 3, "");
     assert_eq!(asked, FACTS);
     assert_eq!(event.expect("no error"), 50);
@@ -173,10 +166,7 @@ fn the_error_of_cgroup_cpu_usage_counts_as_none() {
 #[test]
 fn any_other_error_ends_the_call_with_the_hosts_words() {
     for (failing, last) in [
-        ("memory-usage", "memory-usage"),
-        ("container-count", "container-count"),
-        ("root-container", "root-container"),
-        ("cpu-usage", "cpu-usage"),
+        ("usage", "usage"),
         ("container-stats", "container-stats web"),
     ] {
         let (answer, asked) = call(true, 3, failing);
@@ -189,32 +179,39 @@ fn any_other_error_ends_the_call_with_the_hosts_words() {
 }
 
 #[test]
-fn cpu_usage_without_a_figure_for_each_id_is_an_error() {
-    for stats in [true, false] {
-        let (answer, _) = call(stats, 3, "figures");
-        let Err(EventError::Unavailable(text)) = answer else {
-            panic!("{answer:?}");
-        };
-        assert_eq!(text, "the host's cpu-usage has not one figure for each ID");
+fn usage_that_does_not_fit_together_is_an_error() {
+    for (wrong, why) in [
+        (
+            "figures",
+            "the host's usage has not one figure of CPU time for each ID",
+        ),
+        (
+            "root",
+            "the host's usage names no root container among several",
+        ),
+    ] {
+        for stats in [true, false] {
+            let (answer, _) = call(stats, 3, wrong);
+            let Err(EventError::Unavailable(text)) = answer else {
+                panic!("{answer:?}");
+            };
+            assert_eq!(text, why);
+        }
+        let (lines, _) = sweep(wrong);
+        assert!(lines.iter().all(Result::is_err), "{lines:?}");
     }
-    let (lines, _) = sweep("figures");
-    assert!(lines.iter().all(Result::is_err), "{lines:?}");
 }
 
 #[test]
-fn the_root_is_asked_for_only_among_several() {
-    let (answer, asked) = call(false, 1, "root-container");
-    assert_eq!(asked, FACTS.replace(", root-container", ""));
+fn a_container_alone_needs_no_root() {
+    let (answer, _) = call(false, 1, "root");
     assert_eq!(answer.expect("no error"), 100);
 }
 
 #[test]
 fn an_empty_sandbox_is_an_error_and_nothing_more_is_asked() {
     let (answer, asked) = call(true, 0, "");
-    assert_eq!(
-        asked,
-        "pids-count web, update-memory-usage, memory-usage, container-count"
-    );
+    assert_eq!(asked, FACTS);
     let Err(EventError::NoContainer(text)) = answer else {
         panic!("{answer:?}");
     };
@@ -235,13 +232,10 @@ fn sweep(failing: &'static str) -> ([Result<String, EventError>; 2], String) {
 #[test]
 fn a_sweep_asks_once_for_what_is_shared() {
     let (lines, asked) = sweep("");
-    let shared = FACTS.strip_prefix("pids-count web, ").expect("it does");
     assert_eq!(
         asked,
-        format!(
-            "pids-count web, pids-count db, {shared}, cgroup-cpu-usage, \
-            container-stats web, container-stats db"
-        )
+        "pids-count web, pids-count db, update-memory-usage, usage, cgroup-cpu-usage, \
+        container-stats web, container-stats db"
     );
     for (line, total) in lines.iter().zip([2, 8]) {
         let line = line.as_ref().expect("no error");
@@ -261,7 +255,7 @@ fn in_a_sweep_the_error_of_one_container_is_its_own() {
     assert!(lines[0].is_ok() && lines[1].is_err(), "{lines:?}");
 
     // Of what is shared, it is everyone's; and without anyone, nothing is asked.
-    let (lines, _) = sweep("memory-usage");
+    let (lines, _) = sweep("usage");
     assert!(lines.iter().all(Result::is_err), "{lines:?}");
     let (lines, asked) = sweep("pids-count");
     assert!(lines.iter().all(Result::is_err), "{lines:?}");

@@ -41,13 +41,10 @@ const AVALANCHE: &str = "(local $at i32)
     (i32.const 64)";
 
 /// What a component can import, and with which parameters of core wasm.
-const IMPORTS: [(&str, &str); 8] = [
+const IMPORTS: [(&str, &str); 5] = [
     ("pids-count", "i32 i32 i32"),
     ("update-memory-usage", "i32"),
-    ("memory-usage", "i32"),
-    ("container-count", "i32"),
-    ("root-container", "i32"),
-    ("cpu-usage", "i32"),
+    ("usage", "i32"),
     ("cgroup-cpu-usage", "i32"),
     ("container-stats", "i32 i32 i32"),
 ];

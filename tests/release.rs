@@ -26,17 +26,8 @@ class One:
     def update_memory_usage(self):
         pass
 
-    def memory_usage(self):
-        return 10485760
-
-    def container_count(self):
-        return 1
-
-    def root_container(self):
-        return "c1"
-
-    def cpu_usage(self):
-        return {"c1": 120000000}
+    def usage(self):
+        return eventout.SandboxUsage(memory=10485760, container_count=1, cpu={"c1": 120000000})
 
     def cgroup_cpu_usage(self):
         return 123456789
@@ -60,10 +51,7 @@ const events = (await load()).events({
     return 3n;
   },
   updateMemoryUsage() {},
-  memoryUsage: () => 10485760n,
-  containerCount: () => 1n,
-  rootContainer: () => 'c1',
-  cpuUsage: () => new Map([['c1', 120000000n]]),
+  usage: () => ({ memory: 10485760n, containerCount: 1n, cpu: new Map([['c1', 120000000n]]) }),
   cgroupCpuUsage: () => 123456789n,
   containerStats: () => undefined,
 });

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use eventout::{
     Component, Container, Dialect, Events, Limits, Listed, Plugin, Result, Snapshot, Source, Spec,
 };
-use guest::event::{Event, Facts, Sandbox};
+use guest::event::{Event, Sandbox};
 use guest::json;
+use guest::types::{self, List, SandboxUsage};
 use tests::{RUNSC, detach, judge, missing, program, root, runsc, scratch};
 
 /// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
@@ -112,12 +113,14 @@ fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(Event<'_>) -> T)
         listed.push_str(&container.id);
         usage.extend(container.cpu_ns);
     }
-    let facts = Facts {
+    let facts = SandboxUsage {
         memory: snapshot.memory_bytes,
-        containers: count,
-        root: root.as_deref(),
-        listed: &listed,
-        usage: &usage,
+        container_count: count,
+        root_container: root.as_deref().map(Into::into).into(),
+        cpu: types::ContainerCpu {
+            containers: listed.as_str().into(),
+            usage: List::from(&usage[..]),
+        },
     };
     let sandbox = Sandbox::new(&facts).expect("one figure for each");
     answer(Event::new(id, pids, &sandbox))

@@ -617,28 +617,22 @@ static val update_memory_usage(const struct instant *now, const wasm_name_t *id)
 	return (val){.kind = WASMTIME_COMPONENT_RESULT, .of.result = {.is_ok = true, .val = NULL}};
 }
 
-static val memory_usage(const struct instant *now, const wasm_name_t *id)
+/* A record of `size` fields, which are moved there. */
+static val record(size_t size, wasmtime_component_valrecord_entry_t *fields)
 {
-	(void)id;
-	return ok(u64(now->memory));
+	val record = {.kind = WASMTIME_COMPONENT_RECORD};
+	wasmtime_component_valrecord_new(&record.of.record, size, fields);
+	return record;
 }
 
-static val container_count(const struct instant *now, const wasm_name_t *id)
+static wasmtime_component_valrecord_entry_t field(const char *name, val value)
 {
-	(void)id;
-	return ok(u64(now->size));
+	return (wasmtime_component_valrecord_entry_t){text(name, strlen(name)), value};
 }
 
-static val root_container(const struct instant *now, const wasm_name_t *id)
+/* The CPU time of each container that has some. All IDs are one text, with a NUL between each and the next. */
+static val container_cpu(const struct instant *now)
 {
-	(void)id;
-	return ok(copied(&now->root));
-}
-
-/* All IDs are one text, with a NUL between each and the next. */
-static val cpu_usage(const struct instant *now, const wasm_name_t *id)
-{
-	(void)id;
 	size_t bytes = 0, listed = 0;
 	for (size_t i = 0; i < now->size; i++)
 		if (now->containers[i].cpu.known) {
@@ -660,13 +654,20 @@ static val cpu_usage(const struct instant *now, const wasm_name_t *id)
 		next += container->id.size;
 		usage.of.list.data[listed++] = u64(container->cpu.ns);
 	}
-	val record = {.kind = WASMTIME_COMPONENT_RECORD};
-	wasmtime_component_valrecord_entry_t fields[] = {
-		{text("containers", strlen("containers")), ids},
-		{text("usage", strlen("usage")), usage},
-	};
-	wasmtime_component_valrecord_new(&record.of.record, 2, fields);
-	return ok(record);
+	return record(2, (wasmtime_component_valrecord_entry_t[]){field("containers", ids), field("usage", usage)});
+}
+
+static val usage(const struct instant *now, const wasm_name_t *id)
+{
+	(void)id;
+	val id_of_root = copied(&now->root);
+	val root = {.kind = WASMTIME_COMPONENT_OPTION, .of.option = wasmtime_component_val_new(&id_of_root)};
+	return ok(record(4, (wasmtime_component_valrecord_entry_t[]){
+				    field("memory", u64(now->memory)),
+				    field("container-count", u64(now->size)),
+				    field("root-container", root),
+				    field("cpu", container_cpu(now)),
+			    }));
 }
 
 static val cgroup_cpu_usage(const struct instant *now, const wasm_name_t *id)
@@ -696,10 +697,7 @@ static const struct function {
 } FUNCTIONS[] = {
 	{"pids-count", pids_count, true},
 	{"update-memory-usage", update_memory_usage, false},
-	{"memory-usage", memory_usage, false},
-	{"container-count", container_count, false},
-	{"root-container", root_container, false},
-	{"cpu-usage", cpu_usage, false},
+	{"usage", usage, false},
 	{"cgroup-cpu-usage", cgroup_cpu_usage, false},
 	{"container-stats", container_stats, true},
 };

@@ -318,10 +318,7 @@ export function pairs({ containers, usage }) {
 export const answers = {
   pidsCount: u64,
   updateMemoryUsage: nothing,
-  memoryUsage: u64,
-  containerCount: u64,
-  rootContainer: text,
-  cpuUsage: containerCpu,
+  usage: record({ memory: u64, containerCount: u64, rootContainer: option(text), cpu: containerCpu }),
   cgroupCpuUsage: figure,
   containerStats: option(stats),
 };

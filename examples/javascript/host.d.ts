@@ -22,6 +22,24 @@ export type Facts<T> = T extends Scalar | undefined
 
 type OrNull<T> = undefined extends T ? null : never;
 
+/** What the containers of a sandbox share. */
+export interface SandboxUsage {
+  /** The memory in use by the whole sandbox, in bytes. */
+  memory: bigint;
+
+  /** The number of containers in the sandbox: the root container counts, and so do those not yet started or ended. */
+  containerCount: bigint;
+
+  /** The ID of the sandbox's root container. It may be left out where there is one container. */
+  rootContainer?: string | null;
+
+  /**
+   * The CPU time, user and system, of each container that has a live thread group, in nanoseconds: a `Map` by their
+   * IDs, or a list of pairs, in any order. There is no NUL in an ID.
+   */
+  cpu: Iterable<[string, bigint]>;
+}
+
 /**
  * What tells the component the facts about one sandbox: the functions of the contract's interface `sandbox`.
  *
@@ -39,23 +57,11 @@ export interface Host {
    */
   pidsCount(container: string): bigint;
 
-  /** Brings the figure of `memoryUsage` up to date, where that takes an effort of its own. What it throws is ignored. */
+  /** Brings the memory of `usage` up to date, where that takes an effort of its own. What it throws is ignored. */
   updateMemoryUsage(): void;
 
-  /** The memory in use by the whole sandbox, in bytes. */
-  memoryUsage(): bigint;
-
-  /** The number of containers in the sandbox: the root container counts, and so do those not yet started or ended. */
-  containerCount(): bigint;
-
-  /** The ID of the sandbox's root container. It is asked only where there is more than one container. */
-  rootContainer(): string;
-
-  /**
-   * The CPU time, user and system, of each container that has a live thread group, in nanoseconds: a `Map` by their
-   * IDs, or a list of pairs, in any order. There is no NUL in an ID.
-   */
-  cpuUsage(): Iterable<[string, bigint]>;
+  /** What the containers of the sandbox share. */
+  usage(): SandboxUsage;
 
   /**
    * The CPU time of the whole sandbox by the account of the host's cgroup, in nanoseconds. `undefined` where there is

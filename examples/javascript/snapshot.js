@@ -69,23 +69,14 @@ export class SnapshotHost {
     if (error !== undefined) throw new Error(error);
   }
 
-  memoryUsage() {
-    return this.#snapshot.memoryBytes;
-  }
-
-  containerCount() {
-    return BigInt(this.#snapshot.containers.length);
-  }
-
-  rootContainer() {
-    return this.#snapshot.root;
-  }
-
-  /** @returns {Iterable<[string, bigint]>} */
-  *cpuUsage() {
-    for (const { id, cpuNs } of this.#snapshot.containers) {
-      if (cpuNs !== undefined) yield [id, cpuNs];
+  usage() {
+    const { memoryBytes, root, containers } = this.#snapshot;
+    /** @type {[string, bigint][]} */
+    const cpu = [];
+    for (const { id, cpuNs } of containers) {
+      if (cpuNs !== undefined) cpu.push([id, cpuNs]);
     }
+    return { memory: memoryBytes, containerCount: BigInt(containers.length), rootContainer: root, cpu };
   }
 
   cgroupCpuUsage() {

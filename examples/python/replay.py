@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import eventout
 from eventout import BasisPoints, Blkio, BlkioEntry, Bytes, CmtStats, ContainerId, Dialect, MbmStats, Memory
-from eventout import Nanoseconds, NetworkInterface, Psi, Stats, Throttling, U64
+from eventout import Nanoseconds, NetworkInterface, Psi, SandboxUsage, Stats, Throttling, U64
 
 LIMIT = 256 << 20
 """The largest scenario, in bytes: it is held in memory."""
@@ -57,17 +57,13 @@ class Instant:
         if self.update_memory_error is not None:
             raise eventout.Unavailable(self.update_memory_error)
 
-    def memory_usage(self) -> Bytes:
-        return self.memory_bytes
-
-    def container_count(self) -> U64:
-        return len(self.containers)
-
-    def root_container(self) -> ContainerId:
-        return self.root
-
-    def cpu_usage(self) -> dict[ContainerId, Nanoseconds]:
-        return {each.id: each.cpu_ns for each in self.containers if each.cpu_ns is not None}
+    def usage(self) -> SandboxUsage:
+        return SandboxUsage(
+            memory=self.memory_bytes,
+            container_count=len(self.containers),
+            root_container=self.root,
+            cpu={each.id: each.cpu_ns for each in self.containers if each.cpu_ns is not None},
+        )
 
     def cgroup_cpu_usage(self) -> Nanoseconds | None:
         return self.cgroup_cpu_ns

@@ -12,6 +12,7 @@ import time
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from unittest import mock
@@ -21,12 +22,13 @@ from wasmtime.component import Record, U64
 sys.dont_write_bytecode = True
 import eventout
 import replay
-from eventout import Events, Limits, ProcessTree, Stats, processes
+from eventout import Events, Limits, ProcessTree, SandboxUsage, Stats, processes
 from eventout.codec import Mismatch, codec
 from eventout.records import ContainerId, Nanoseconds
 
 HERE = Path(__file__).parent
 EVENTS = Events()
+USAGE = SandboxUsage(memory=100, container_count=2, root_container="pause", cpu={"web": 5, "pause": 1})
 
 
 class Sandbox:
@@ -44,17 +46,8 @@ class Sandbox:
     def update_memory_usage(self) -> None:
         pass
 
-    def memory_usage(self) -> int:
-        return 100
-
-    def container_count(self) -> int:
-        return 2
-
-    def root_container(self) -> str:
-        return "pause"
-
-    def cpu_usage(self) -> dict[str, int]:
-        return {"web": 5, "pause": 1}
+    def usage(self) -> SandboxUsage:
+        return USAGE
 
     def cgroup_cpu_usage(self) -> int | None:
         return None
@@ -120,15 +113,14 @@ class Answers(unittest.TestCase):
 
     def test_what_is_not_known_is_none_and_zero_is_zero(self) -> None:
         known = Stats(memory=eventout.Memory(usage=eventout.MemoryEntry(usage=0)))
-        data = EVENTS.stats(Sandbox(container_stats=known, cpu_usage={}), "web").data
+        data = EVENTS.stats(Sandbox(container_stats=known, usage=replace(USAGE, cpu={})), "web").data
         self.assertEqual((data.memory.usage.usage, data.memory.usage.limit), (0, None))
         self.assertEqual((data.cpu.usage.total, data.pids.current), (None, 3))
 
     def test_figures_are_exact_over_the_whole_range(self) -> None:
         for figure in (0, 2**53 + 1, 2**63, 2**64 - 1):
-            sandbox = Sandbox(
-                pids_count=figure, memory_usage=figure, container_count=1, cpu_usage={"web": figure}
-            )
+            usage = SandboxUsage(memory=figure, container_count=1, cpu={"web": figure})
+            sandbox = Sandbox(pids_count=figure, usage=usage)
             event = EVENTS.event(sandbox, "web")
             self.assertEqual((event.pids, event.memory), (figure, figure))
             self.assertEqual(event.container_usage, {"web": figure})
@@ -165,7 +157,7 @@ class Errors(unittest.TestCase):
             self.assertEqual(str(raised.exception), r'container "no \"such\"" not found')
             self.assertEqual(raised.exception.case, "container-not-found")
         with self.assertRaises(eventout.NoContainer):
-            self.events.event(Sandbox(container_count=0), "web")
+            self.events.event(Sandbox(usage=replace(USAGE, container_count=0)), "web")
         self.assert_alive()
 
     def test_an_exception_of_the_host_is_an_unavailable_fact(self) -> None:
@@ -179,7 +171,7 @@ class Errors(unittest.TestCase):
             (RecursionError("deep"), "RecursionError: deep"),
             (Worst(), "Worst"),
         ):
-            for name in ("pids_count", "memory_usage", "container_count", "root_container", "cpu_usage"):
+            for name in ("pids_count", "usage"):
                 with self.assertRaises(eventout.Unavailable) as raised:
                     self.events.event(Sandbox(**{name: raising(error)}), "web")
                 self.assertEqual(str(raised.exception), text)
@@ -193,6 +185,9 @@ class Errors(unittest.TestCase):
         self.assertEqual(self.events.stats(sandbox, "web").data.cpu.usage.total, 5)
 
     def test_what_the_contract_does_not_allow_never_crosses(self) -> None:
+        def wrong(value: Any) -> Any:
+            return value
+
         def cpu(figure: Any) -> Stats:
             return Stats(cpu=eventout.Cpu(usage=eventout.CpuUsage(percpu=figure)))
 
@@ -200,17 +195,18 @@ class Errors(unittest.TestCase):
         for name, answer, text in (
             ("pids_count", -1, f"the answer must be from 0 to {largest}"),
             ("pids_count", True, "the answer must be an int, not bool"),
-            ("memory_usage", 2**64, f"the answer must be from 0 to {largest}"),
-            ("memory_usage", 10**9999, f"the answer must be from 0 to {largest}"),
-            ("memory_usage", 1.0, "the answer must be an int, not float"),
-            ("container_count", None, "the answer must be an int, not NoneType"),
-            ("root_container", b"pause", "the answer must be a str, not bytes"),
-            ("root_container", "\udcff", "the answer has a lone surrogate in it"),
-            ("root_container", "a\0b", "the answer has a NUL in it"),
-            ("cpu_usage", [("web", 1)], "the answer must be a mapping, not list"),
-            ("cpu_usage", {"web": -1}, f"['web'] must be from 0 to {largest}"),
-            ("cpu_usage", {"a\0b": 1}, r"the answer has the key 'a\x00b', which has a NUL in it"),
-            ("cpu_usage", {3: 1}, "the answer has the key 3, which must be a str, not int"),
+            ("usage", 100, "the answer must be a SandboxUsage, not int"),
+            ("usage", replace(USAGE, memory=2**64), f"memory must be from 0 to {largest}"),
+            ("usage", replace(USAGE, memory=10**9999), f"memory must be from 0 to {largest}"),
+            ("usage", replace(USAGE, memory=wrong(1.0)), "memory must be an int, not float"),
+            ("usage", replace(USAGE, container_count=wrong(None)), "container_count must be an int, not NoneType"),
+            ("usage", replace(USAGE, root_container=wrong(b"pause")), "root_container must be a str, not bytes"),
+            ("usage", replace(USAGE, root_container="\udcff"), "root_container has a lone surrogate in it"),
+            ("usage", replace(USAGE, root_container="a\0b"), "root_container has a NUL in it"),
+            ("usage", replace(USAGE, cpu=wrong([("web", 1)])), "cpu must be a mapping, not list"),
+            ("usage", replace(USAGE, cpu={"web": -1}), f"cpu['web'] must be from 0 to {largest}"),
+            ("usage", replace(USAGE, cpu={"a\0b": 1}), r"cpu has the key 'a\x00b', which has a NUL in it"),
+            ("usage", replace(USAGE, cpu=wrong({3: 1})), "cpu has the key 3, which must be a str, not int"),
             ("container_stats", {}, "the answer must be a Stats, not dict"),
             ("container_stats", cpu([1]), "cpu.usage.percpu must be a tuple, not list"),
             ("container_stats", cpu((1, -1)), f"cpu.usage.percpu[1] must be from 0 to {largest}"),
@@ -233,18 +229,17 @@ class Errors(unittest.TestCase):
     def test_an_interrupt_in_a_host_function_reaches_the_caller(self) -> None:
         asked = []
 
-        def memory_usage() -> int:
-            asked.append("memory_usage")
+        def update_memory_usage() -> None:
+            asked.append("update_memory_usage")
             signal.raise_signal(signal.SIGINT)
-            return 1
 
-        def cpu_usage() -> dict[str, int]:
-            asked.append("cpu_usage")
-            return {}
+        def usage() -> SandboxUsage:
+            asked.append("usage")
+            return USAGE
 
         with self.assertRaises(KeyboardInterrupt):
-            self.events.event(Sandbox(memory_usage=memory_usage, cpu_usage=cpu_usage), "web")
-        self.assertEqual(asked, ["memory_usage"])
+            self.events.event(Sandbox(update_memory_usage=update_memory_usage, usage=usage), "web")
+        self.assertEqual(asked, ["update_memory_usage"])
         self.assertEqual(self.events.event(Sandbox(), "web").memory, 100)
 
     def test_an_interrupt_in_wasmtimes_code_reaches_the_caller(self) -> None:
@@ -275,14 +270,14 @@ class Errors(unittest.TestCase):
         self.assert_alive()
 
     def test_host_functions_may_ask_for_events_and_threads_may_share_them(self) -> None:
-        def memory_usage() -> int:
-            return self.events.event(Sandbox(), "web").memory + 1
+        def usage() -> SandboxUsage:
+            return replace(USAGE, memory=self.events.event(Sandbox(), "web").memory + 1)
 
         memory = []
 
         def thread() -> None:
             for _ in range(20):
-                memory.append(self.events.event(Sandbox(memory_usage=memory_usage), "web").memory)
+                memory.append(self.events.event(Sandbox(usage=usage), "web").memory)
 
         threads = [threading.Thread(target=thread) for _ in range(4)]
         for each in threads:
@@ -293,13 +288,13 @@ class Errors(unittest.TestCase):
 
 
 def component(body: str) -> eventout.Component:
-    """A component that answers all with what `body` does; it asks for the sandbox's memory with `$ask`."""
+    """A component that answers all with what `body` does; it asks that the memory be brought up to date with `$ask`."""
     exports = ("event", "event-json", "stats", "stats-json", "sweep-json", "oom-json")
     wat = f"""(component
       (import "eventout:stats/sandbox@0.1.0" (instance $sandbox
         (type $e (variant (case "container-not-found") (case "unavailable" string)))
         (export "error" (type $error (eq $e)))
-        (export "memory-usage" (func (result (result u64 (error $error)))))))
+        (export "update-memory-usage" (func (result (result (error $error)))))))
       (core module $libc
         (memory (export "memory") 1)
         (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
@@ -307,7 +302,7 @@ def component(body: str) -> eventout.Component:
       (alias core export $libc "memory" (core memory $memory))
       (alias core export $libc "realloc" (core func $realloc))
       (core func $ask
-        (canon lower (func $sandbox "memory-usage") (memory $memory) (realloc $realloc)))
+        (canon lower (func $sandbox "update-memory-usage") (memory $memory) (realloc $realloc)))
       (core module $main
         (import "host" "ask" (func $ask (param i32)))
         (import "libc" "memory" (memory 1))
@@ -329,7 +324,7 @@ class Failures(unittest.TestCase):
     def test_after_a_trap_the_next_call_has_a_new_instance(self) -> None:
         events = Events(limits=Limits(memory=4 << 20))
         before = list(events._instances)
-        too_much = Sandbox(root_container="x" * (8 << 20))
+        too_much = Sandbox(usage=replace(USAGE, root_container="x" * (8 << 20)))
         self.assert_fails("^the component failed: ", lambda: events.event(too_much, "web"))
         self.assertEqual(events.event(Sandbox(), "web").memory, 100)
         self.assertNotEqual(events._instances, before)

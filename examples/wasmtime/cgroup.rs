@@ -11,8 +11,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use eventout::stats::types::{Cpu, CpuUsage, Memory, MemoryEntry, Pids, Stats, Throttling};
-use exports::eventout::stats::sandbox::{ContainerCpu, Error, Guest};
+use eventout::stats::types::{
+    ContainerCpu, Cpu, CpuUsage, Memory, MemoryEntry, Pids, Stats, Throttling,
+};
+use exports::eventout::stats::sandbox::{Error, Guest, SandboxUsage};
 
 wit_bindgen::generate!({
     inline: "package example:provider; world provider { export eventout:stats/sandbox@0.1.0; }",
@@ -61,26 +63,19 @@ impl Guest for Cgroups {
         Ok(())
     }
 
-    fn memory_usage() -> Answer<u64> {
-        Ok(reading()?.memory)
-    }
-
-    fn container_count() -> Answer<u64> {
-        Ok(1)
-    }
-
-    fn root_container() -> Answer<String> {
-        Ok(reading()?.id)
-    }
-
-    fn cpu_usage() -> Answer<ContainerCpu> {
+    fn usage() -> Answer<SandboxUsage> {
         let reading = reading()?;
-        Ok(match reading.cpu.filter(|_| reading.pids > 0) {
-            Some(ns) => ContainerCpu {
-                containers: reading.id,
-                usage: vec![ns],
+        Ok(SandboxUsage {
+            memory: reading.memory,
+            container_count: 1,
+            root_container: None,
+            cpu: match reading.cpu.filter(|_| reading.pids > 0) {
+                Some(ns) => ContainerCpu {
+                    containers: reading.id,
+                    usage: vec![ns],
+                },
+                None => ContainerCpu::default(),
             },
-            None => ContainerCpu::default(),
         })
     }
 

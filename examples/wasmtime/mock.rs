@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use eventout::stats::types::Stats;
-use exports::eventout::stats::sandbox::{ContainerCpu, Error, Guest};
+use eventout::stats::types::{ContainerCpu, Stats};
+use exports::eventout::stats::sandbox::{Error, Guest, SandboxUsage};
 use serde::Deserialize;
 
 wit_bindgen::generate!({
@@ -63,25 +63,19 @@ impl Guest for Mock {
         Ok(())
     }
 
-    fn memory_usage() -> Answer<u64> {
-        Ok(pod()?.memory_bytes)
-    }
-
-    fn container_count() -> Answer<u64> {
-        Ok(pod()?.containers.len() as u64)
-    }
-
-    fn root_container() -> Answer<String> {
-        Ok(pod()?.root.clone())
-    }
-
-    fn cpu_usage() -> Answer<ContainerCpu> {
-        let listed = pod()?.containers.iter();
+    fn usage() -> Answer<SandboxUsage> {
+        let pod = pod()?;
+        let listed = pod.containers.iter();
         let listed = listed.filter_map(|c| Some((c.id.as_str(), c.cpu_ns?)));
         let (ids, usage): (Vec<_>, _) = listed.unzip();
-        Ok(ContainerCpu {
-            containers: ids.join("\0"),
-            usage,
+        Ok(SandboxUsage {
+            memory: pod.memory_bytes,
+            container_count: pod.containers.len() as u64,
+            root_container: Some(pod.root.clone()),
+            cpu: ContainerCpu {
+                containers: ids.join("\0"),
+                usage,
+            },
         })
     }
 

@@ -11,10 +11,10 @@ use core::mem::MaybeUninit;
 use core::{slice, str};
 
 use crate::arena::{self, Room, keep};
-use crate::event::{self, Event, Facts, Sandbox};
+use crate::event::{self, Event, Sandbox};
 use crate::json::{self, Written};
 use crate::types::{
-    Answer, ContainerCpu, Dialect, Error, EventOut, HostError, List, Maybe, Stats, StatsEvent, Text,
+    Answer, Dialect, Error, EventOut, HostError, List, Maybe, SandboxUsage, Stats, StatsEvent, Text,
 };
 
 /// What a function of the host answers.
@@ -30,14 +30,8 @@ mod sandbox {
         pub fn pids_count(at: *const u8, len: usize, answer: *mut Told<u64>);
         #[link_name = "update-memory-usage"]
         pub fn update_memory_usage(answer: *mut Told<()>);
-        #[link_name = "memory-usage"]
-        pub fn memory_usage(answer: *mut Told<u64>);
-        #[link_name = "container-count"]
-        pub fn container_count(answer: *mut Told<u64>);
-        #[link_name = "root-container"]
-        pub fn root_container(answer: *mut Told<Text<'static>>);
-        #[link_name = "cpu-usage"]
-        pub fn cpu_usage(answer: *mut Told<ContainerCpu<'static>>);
+        #[link_name = "usage"]
+        pub fn usage(answer: *mut Told<SandboxUsage<'static>>);
         #[link_name = "cgroup-cpu-usage"]
         pub fn cgroup_cpu_usage(answer: *mut Told<Maybe<u64>>);
         #[link_name = "container-stats"]
@@ -93,34 +87,29 @@ impl Ask {
         unsafe { self.host(|answer| sandbox::pids_count(at, len, answer)) }
     }
 
-    /// What the containers of the sandbox share, in gVisor's order of evaluation.
+    /// What the containers of the sandbox share.
     #[inline(never)]
     fn sandbox(self) -> Result<&'static Sandbox<'static>, Error<'static>> {
         // SAFETY: see `pids`.
         let facts = unsafe {
             // Best effort, as in gVisor: a figure that is a little old beats none.
             let _ = self.host(|answer| sandbox::update_memory_usage(answer));
-            let memory = self.host(|answer| sandbox::memory_usage(answer))?;
-            let containers = self.host(|answer| sandbox::container_count(answer))?;
-            let root = match containers {
-                0 => return Err(Error::NoContainer("no container was found".into())),
-                1 => None,
-                _ => Some(self.host(|answer| sandbox::root_container(answer))?.text()),
-            };
-            let cpu = self.host(|answer| sandbox::cpu_usage(answer))?;
-            Facts {
-                memory,
-                containers,
-                root,
-                listed: cpu.containers.text(),
-                usage: cpu.usage.items(),
-            }
+            keep(self.host(|answer| sandbox::usage(answer))?)
         };
-        match Sandbox::new(keep(facts)) {
+        match (facts.container_count, facts.root_container) {
+            (0, _) => return Err(Error::NoContainer("no container was found".into())),
+            (2.., Maybe::None) => {
+                let why = "the host's usage names no root container among several";
+                return Err(Error::Unavailable(why.into()));
+            }
+            _ => {}
+        }
+        match Sandbox::new(facts) {
             Some(sandbox) => Ok(keep(sandbox)),
-            None => Err(Error::Unavailable(
-                "the host's cpu-usage has not one figure for each ID".into(),
-            )),
+            None => {
+                let why = "the host's usage has not one figure of CPU time for each ID";
+                Err(Error::Unavailable(why.into()))
+            }
         }
     }
 

@@ -7,27 +7,12 @@
 use crate::arena::Room;
 use crate::json;
 use crate::scan::find;
-use crate::types::{ContainerCpu, EventOut, List, Named, Stats, Text};
+use crate::types::{ContainerCpu, EventOut, List, Maybe, Named, SandboxUsage, Stats, Text};
 
-/// What the host reports of one sandbox, whichever of its containers it is about.
-#[derive(Debug, Default)]
-pub struct Facts<'a> {
-    /// Its memory, in bytes.
-    pub memory: u64,
-    /// The number of its containers, root container included.
-    pub containers: u64,
-    /// The root container among several. Nobody asks where there is one.
-    pub root: Option<&'a str>,
-    /// The IDs of the containers that have a live thread group, with a NUL between each and the next.
-    pub listed: &'a str,
-    /// The CPU time of each of them, in nanoseconds.
-    pub usage: &'a [u64],
-}
-
-/// The same, in order.
+/// What the host reports of one sandbox, whichever of its containers it is about, in order.
 #[derive(Debug)]
 pub struct Sandbox<'a> {
-    facts: &'a Facts<'a>,
+    facts: &'a SandboxUsage<'a>,
     /// The CPU time of each container that has a live thread group, in nanoseconds.
     usage: Room<Named<'a, u64>>,
     /// Whether the host had them in another order, or one of them twice.
@@ -38,14 +23,15 @@ pub struct Sandbox<'a> {
 
 impl<'a> Sandbox<'a> {
     /// `None` where there are not as many figures as IDs.
-    pub fn new(facts: &'a Facts<'a>) -> Option<Self> {
-        let mut usage = Room::new(facts.usage.len());
+    pub fn new(facts: &'a SandboxUsage<'a>) -> Option<Self> {
+        let figures = facts.cpu.usage.items();
+        let mut usage = Room::new(figures.len());
         let mut all = 0u64;
-        let mut rest = Some(facts.listed);
-        if facts.usage.is_empty() {
+        let mut rest = Some(facts.cpu.containers.text());
+        if figures.is_empty() {
             rest = rest.filter(|listed| !listed.is_empty());
         }
-        for &value in facts.usage {
+        for &value in figures {
             let listed = rest?;
             let end = find(listed.as_bytes(), |bytes| bytes.is(0));
             let key = Text::from(listed.get(..end)?);
@@ -222,25 +208,24 @@ impl<'a> Event<'a> {
 
     /// The same as the contract has it. Where the host listed the containers in order, it is the host's own text.
     pub fn out(&self) -> EventOut<'a> {
-        let facts = self.sandbox.facts;
-        let (mut containers, mut usage) = (facts.listed, facts.usage);
+        let mut cpu = self.sandbox.facts.cpu;
         if self.sandbox.sorted {
             // They live as long as the answer that they are part of: see `sort`.
-            containers = json::joined(self.usage(), containers.len()).leak();
-            let mut figures = Room::new(usage.len());
+            let containers = json::joined(self.usage(), cpu.containers.len()).leak();
+            let mut usage = Room::new(cpu.usage.len());
             for used in self.usage() {
-                figures.push(used.value);
+                usage.push(used.value);
             }
-            usage = figures.leak();
+            cpu = ContainerCpu {
+                containers: Text::from(containers),
+                usage: List::from(&*usage.leak()),
+            };
         }
         EventOut {
             id: self.id.into(),
             pids: self.pids,
             memory: self.memory,
-            container_usage: ContainerCpu {
-                containers: containers.into(),
-                usage: usage.into(),
-            },
+            container_usage: cpu,
         }
     }
 }
@@ -275,10 +260,10 @@ pub fn complete(
 /// A single container has it all, even if it is the root. Among several, the root container is small
 /// and idle and counts as zero; the others share evenly. The remainder of the division is dropped,
 /// as gVisor drops it.
-fn memory_share(container: &str, sandbox: &Facts<'_>) -> u64 {
-    match sandbox.containers {
+fn memory_share(container: &str, sandbox: &SandboxUsage<'_>) -> u64 {
+    match sandbox.container_count {
         0 | 1 => sandbox.memory,
-        _ if sandbox.root == Some(container) => 0,
+        _ if sandbox.root_container == Maybe::Some(container.into()) => 0,
         n => sandbox.memory / (n - 1),
     }
 }
@@ -309,7 +294,6 @@ fn cpu_total(container: &str, sandbox: &Sandbox<'_>, cgroup: Option<u64>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Maybe;
     use alloc::borrow::ToOwned as _;
     use alloc::string::String;
     use alloc::string::ToString as _;
@@ -317,18 +301,20 @@ mod tests {
     use alloc::vec::Vec;
 
     /// What a host lists. Tests don't mind that it is never freed.
-    fn used<S: AsRef<str>>(listed: &[(S, u64)]) -> Facts<'static> {
+    fn used<S: AsRef<str>>(listed: &[(S, u64)]) -> SandboxUsage<'static> {
         let ids: Vec<_> = listed.iter().map(|(id, _)| id.as_ref()).collect();
         let usage: Vec<_> = listed.iter().map(|&(_, ns)| ns).collect();
-        Facts {
-            containers: 1,
-            listed: ids.join("\0").leak(),
-            usage: usage.leak(),
-            ..Facts::default()
+        SandboxUsage {
+            container_count: 1,
+            cpu: ContainerCpu {
+                containers: Text::from(&*ids.join("\0").leak()),
+                usage: List::from(&*usage.leak()),
+            },
+            ..SandboxUsage::default()
         }
     }
 
-    fn sandbox<'a>(facts: &'a Facts<'_>) -> Sandbox<'a> {
+    fn sandbox<'a>(facts: &'a SandboxUsage<'_>) -> Sandbox<'a> {
         Sandbox::new(facts).expect("one figure for each")
     }
 
@@ -339,12 +325,11 @@ mod tests {
 
     fn share(containers: u64, is_root: bool, memory: u64) -> u64 {
         let root = if is_root { "mine" } else { "other" };
-        let root = (containers > 1).then_some(root);
-        let facts = Facts {
+        let facts = SandboxUsage {
             memory,
-            containers,
-            root,
-            ..Facts::default()
+            container_count: containers,
+            root_container: Maybe::Some(root.into()),
+            ..SandboxUsage::default()
         };
         memory_share("mine", &facts)
     }
@@ -401,9 +386,8 @@ mod tests {
             let facts = used(&listed);
             let seen = sandbox(&facts);
             let out = Event::new("b", 1, &seen).out().container_usage;
-            assert_eq!(out.containers.as_ptr(), facts.listed.as_ptr());
-            assert_eq!(out.containers.text(), facts.listed);
-            assert_eq!(out.usage[..], *facts.usage);
+            assert_eq!(out.containers.as_ptr(), facts.cpu.containers.as_ptr());
+            assert_eq!(out, facts.cpu);
         }
     }
 
@@ -411,10 +395,12 @@ mod tests {
     fn each_id_has_one_figure_or_there_is_no_answer() {
         let listed = |listed: &str, figures: u64| {
             let usage: Vec<_> = (1..=figures).collect();
-            let facts = Facts {
-                listed,
-                usage: &usage,
-                ..Facts::default()
+            let facts = SandboxUsage {
+                cpu: ContainerCpu {
+                    containers: listed.into(),
+                    usage: List::from(&usage[..]),
+                },
+                ..SandboxUsage::default()
             };
             Some(pairs(&Sandbox::new(&facts)?.usage))
         };
@@ -505,17 +491,17 @@ mod tests {
     #[test]
     fn nothing_is_divided_by_the_zero_containers_of_an_empty_list() {
         assert_eq!(
-            cpu_total("created", &sandbox(&Facts::default()), Some(10)),
+            cpu_total("created", &sandbox(&SandboxUsage::default()), Some(10)),
             None
         );
     }
 
     #[test]
     fn what_the_host_measured_takes_the_place_of_an_estimate() {
-        let seen = Facts {
+        let seen = SandboxUsage {
             memory: 90,
-            containers: 4,
-            root: Some("pause"),
+            container_count: 4,
+            root_container: Maybe::Some("pause".into()),
             ..used(&[("a", 1), ("b", 3)])
         };
         let seen = sandbox(&seen);

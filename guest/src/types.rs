@@ -1,7 +1,7 @@
 //! The types of the contract, each with the layout that the canonical ABI gives it in memory.
 //!
 //! So what a host answers is used where it lies, and what a caller gets is handed over as it is: nothing is
-//! lifted, lowered or copied, and there is no code for it. What the fields mean stands in `../wit/types.wit`;
+//! lifted, lowered or copied, and there is no code for it. What the fields mean stands in `../wit`;
 //! a test compares names and layouts with it.
 
 use core::fmt;
@@ -373,6 +373,12 @@ records! {
     ContainerCpu<'a> {
         containers: Text<'a>,
         usage: List<'a, u64>,
+    }
+    SandboxUsage<'a> {
+        memory: u64,
+        container_count: u64,
+        root_container: Maybe<Text<'a>>,
+        cpu: ContainerCpu<'a>,
     }
 }
 

@@ -761,24 +761,13 @@ impl sandbox::Host for State {
         }
     }
 
-    fn memory_usage(&mut self) -> Result<u64, sandbox::Error> {
-        Ok(self.snapshot.memory_bytes)
-    }
-
-    fn container_count(&mut self) -> Result<u64, sandbox::Error> {
-        Ok(self.snapshot.containers.len() as u64)
-    }
-
-    fn root_container(&mut self) -> Result<String, sandbox::Error> {
-        Ok(self.snapshot.root.clone())
-    }
-
-    fn cpu_usage(&mut self) -> Result<ContainerCpu, sandbox::Error> {
-        let containers = self.snapshot.containers.iter();
+    fn usage(&mut self) -> Result<sandbox::SandboxUsage, sandbox::Error> {
+        let snapshot = &*self.snapshot;
+        let containers = snapshot.containers.iter();
         let listed = containers.filter_map(|container| Some((&container.id, container.cpu_ns?)));
         let bytes = listed.clone().map(|(id, _)| id.len() + 1).sum();
         let mut containers = String::with_capacity(bytes);
-        let mut usage = Vec::with_capacity(self.snapshot.containers.len());
+        let mut usage = Vec::with_capacity(snapshot.containers.len());
         for (id, ns) in listed {
             if !usage.is_empty() {
                 containers.push('\0');
@@ -786,7 +775,13 @@ impl sandbox::Host for State {
             containers.push_str(id);
             usage.push(ns);
         }
-        Ok(ContainerCpu { containers, usage })
+        Ok(sandbox::SandboxUsage {
+            memory: snapshot.memory_bytes,
+            container_count: snapshot.containers.len() as u64,
+            // Nobody needs it of a container alone, and each text costs a call into the component.
+            root_container: (snapshot.containers.len() > 1).then(|| snapshot.root.clone()),
+            cpu: ContainerCpu { containers, usage },
+        })
     }
 
     fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, sandbox::Error> {

@@ -9,6 +9,12 @@ import { SnapshotHost } from '../snapshot.js';
 
 const component = await load();
 
+/** What the containers of a pod share, with some figures replaced. */
+function usage(changes = {}) {
+  const cpu = new Map([['pause', 10n], ['web', 20n]]);
+  return () => ({ memory: 1000n, containerCount: 2n, rootContainer: 'pause', cpu, ...changes });
+}
+
 /** A pod of two containers, some functions of which are replaced. */
 function pod(changes = {}) {
   return {
@@ -17,10 +23,7 @@ function pod(changes = {}) {
       return 3n;
     },
     updateMemoryUsage() {},
-    memoryUsage: () => 1000n,
-    containerCount: () => 2n,
-    rootContainer: () => 'pause',
-    cpuUsage: () => new Map([['pause', 10n], ['web', 20n]]),
+    usage: usage(),
     cgroupCpuUsage: () => 300n,
     containerStats: () => undefined,
     ...changes,
@@ -54,7 +57,7 @@ test('errors are of the case that the component tells', () => {
     assert.equal(e.case, 'container-not-found');
     return true;
   });
-  recovers('containerCount', () => 0n, (ask) =>
+  recovers('usage', usage({ containerCount: 0n }), (ask) =>
     assert.throws(ask, (e) => e instanceof NoContainer && e.case === 'no-container' && e.message === 'no container was found'));
   const [web, none] = events.sweepJson(['web', 'none'], 'runsc');
   assert.equal(web, WEB);
@@ -80,7 +83,7 @@ test('whatever a host throws is the error of the contract, and the next call wor
     [revoked.proxy, 'the host threw something without a text'],
     [Object.create(null), 'the host threw something without a text'],
   ]) {
-    for (const name of ['pidsCount', 'memoryUsage', 'containerCount', 'rootContainer', 'cpuUsage', 'containerStats']) {
+    for (const name of ['pidsCount', 'usage', 'containerStats']) {
       recovers(name, () => { throw thrown; }, (ask) => assert.throws(ask, (e) => {
         assert(e instanceof Unavailable, `${name}: ${e}`);
         assert.deepEqual([e.message, e.case], [text, 'unavailable']);
@@ -102,20 +105,23 @@ test('a wrong answer is unavailable, and the text says what is wrong', () => {
     ['pidsCount', () => -1n, `the host's pidsCount is -1n, and must be ${u64}`],
     ['pidsCount', () => 2n ** 64n, `the host's pidsCount is 18446744073709551616n, and must be ${u64}`],
     ['pidsCount', () => 3, `the host's pidsCount is 3, and must be ${u64}`],
-    ['memoryUsage', () => '3', `the host's memoryUsage is "3", and must be ${u64}`],
-    ['memoryUsage', () => NaN, `the host's memoryUsage is NaN, and must be ${u64}`],
-    ['memoryUsage', () => null, `the host's memoryUsage is null, and must be ${u64}`],
-    ['memoryUsage', async () => 3n, `the host's memoryUsage is an object, and must be ${u64}`],
-    ['containerCount', () => true, `the host's containerCount is true, and must be ${u64}`],
-    ['containerCount', () => ({ tag: 'ok', val: 2n }), `the host's containerCount is an object, and must be ${u64}`],
-    ['rootContainer', () => 5, `the host's rootContainer is 5, and must be a string`],
-    ['rootContainer', () => 'a\udc00', `the host's rootContainer is "a\\udc00", and must be a string without lone surrogates`],
-    ['cpuUsage', () => undefined, `the host's cpuUsage is undefined, and must be a Map or a list of pairs`],
-    ['cpuUsage', () => 'ab', `the host's cpuUsage is "ab", and must be a Map or a list of pairs`],
-    ['cpuUsage', () => ['ab'], `the host's cpuUsage[0] is "ab", and must be a pair`],
-    ['cpuUsage', () => [['a', 1n, 2n]], `the host's cpuUsage[0] is a list, and must be a pair`],
-    ['cpuUsage', () => [['a', 1n], ['b', -5n]], `the host's cpuUsage["b"] is -5n, and must be ${u64}`],
-    ['cpuUsage', () => [['a\0b', 1n]], `an ID in the host's cpuUsage is "a\\u0000b", and must be a string without a NUL`],
+    ['pidsCount', async () => 3n, `the host's pidsCount is an object, and must be ${u64}`],
+    ['pidsCount', () => ({ tag: 'ok', val: 2n }), `the host's pidsCount is an object, and must be ${u64}`],
+    ['usage', () => null, "the host's usage is null, and must be an object"],
+    ['usage', () => undefined, `the host's usage.memory is undefined, and must be ${u64}`],
+    ['usage', async () => usage()(), `the host's usage.memory is undefined, and must be ${u64}`],
+    ['usage', usage({ memory: '3' }), `the host's usage.memory is "3", and must be ${u64}`],
+    ['usage', usage({ memory: NaN }), `the host's usage.memory is NaN, and must be ${u64}`],
+    ['usage', usage({ containerCount: true }), `the host's usage.containerCount is true, and must be ${u64}`],
+    ['usage', usage({ rootContainer: 5 }), `the host's usage.rootContainer is 5, and must be a string`],
+    ['usage', usage({ rootContainer: 'a\udc00' }), `the host's usage.rootContainer is "a\\udc00", and must be a string without lone surrogates`],
+    ['usage', usage({ rootContainer: undefined }), "the host's usage names no root container among several"],
+    ['usage', usage({ cpu: undefined }), `the host's usage.cpu is undefined, and must be a Map or a list of pairs`],
+    ['usage', usage({ cpu: 'ab' }), `the host's usage.cpu is "ab", and must be a Map or a list of pairs`],
+    ['usage', usage({ cpu: ['ab'] }), `the host's usage.cpu[0] is "ab", and must be a pair`],
+    ['usage', usage({ cpu: [['a', 1n, 2n]] }), `the host's usage.cpu[0] is a list, and must be a pair`],
+    ['usage', usage({ cpu: [['a', 1n], ['b', -5n]] }), `the host's usage.cpu["b"] is -5n, and must be ${u64}`],
+    ['usage', usage({ cpu: [['a\0b', 1n]] }), `an ID in the host's usage.cpu is "a\\u0000b", and must be a string without a NUL`],
     ['containerStats', stats(5), `the host's containerStats is 5, and must be an object`],
     ['containerStats', stats({ cpu: { usages: {} } }), `the host's containerStats.cpu has no field "usages"`],
     ['containerStats', stats({ cpu: { usage: { total: 1 } } }), `the host's containerStats.cpu.usage.total is 1, and must be ${u64}`],
@@ -140,9 +146,7 @@ test('whole numbers are exact over their range', () => {
   for (const figure of [0n, 2n ** 53n + 1n, 2n ** 63n, 2n ** 64n - 1n]) {
     const events = component.events(pod({
       pidsCount: () => figure,
-      memoryUsage: () => figure,
-      containerCount: () => 1n,
-      cpuUsage: () => [['web', figure]],
+      usage: usage({ memory: figure, containerCount: 1n, cpu: [['web', figure]] }),
       containerStats: () => ({
         cpu: { usage: { total: figure, percpu: [figure, 1n] } },
         cpuset: { schedRelaxDomainLevel: -(2n ** 63n), cpus: [65535] },
@@ -173,8 +177,7 @@ test('IDs cross as they are', () => {
         assert.equal(asked, id);
         return { memory: { raw: [[id, 1n]] } };
       },
-      rootContainer: () => id,
-      cpuUsage: () => [[id, 7n]],
+      usage: usage({ rootContainer: id, cpu: [[id, 7n]] }),
     }));
     assert.deepEqual(events.event(id), { id, pids: 1n, memory: 0n, containerUsage: [[id, 7n]] });
     assert.deepEqual(events.stats(id).data.memory.raw, [[id, 1n]]);
@@ -219,13 +222,13 @@ function goString(events, id) {
 }
 
 test('a host that asks for an event while it is asked gets an error', () => {
-  const host = pod({ memoryUsage: () => BigInt(events.eventJson('web').length) });
+  const host = pod({ usage: () => usage({ memory: BigInt(events.eventJson('web').length) })() });
   const events = component.events(host);
   assert.throws(() => events.event('web'), { name: 'Unavailable', message: 'a function of the host asked for an event of the same host' });
-  host.memoryUsage = () => 1000n;
+  host.usage = usage();
   assert.equal(events.statsJson('web', 'runsc'), WEB);
   // Of another it may.
-  host.memoryUsage = () => component.events(pod()).event('web').memory;
+  host.usage = () => usage({ memory: component.events(pod()).event('web').memory })();
   assert.equal(events.statsJson('web', 'runsc'), WEB);
 });
 
@@ -285,7 +288,7 @@ test('wrong arguments are told before anything is asked', () => {
     () => events.sweepJson(5, 'runc'),
     () => events.oomJson(),
     () => component.events(undefined),
-    () => component.events({ ...host, cpuUsage: undefined }),
+    () => component.events({ ...host, usage: undefined }),
   ]) {
     assert.throws(ask, TypeError);
   }
@@ -293,12 +296,12 @@ test('wrong arguments are told before anything is asked', () => {
 
 test('functions of a class see their object', () => {
   class Host {
-    memory = 1000n;
-    memoryUsage() {
-      return this.memory;
+    shared = usage()();
+    usage() {
+      return this.shared;
     }
   }
-  const { memoryUsage, ...rest } = pod();
+  const { usage: _, ...rest } = pod();
   const events = component.events(Object.assign(new Host(), rest));
   assert.equal(events.statsJson('web', 'runsc'), WEB);
 });

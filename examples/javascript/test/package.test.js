@@ -19,10 +19,7 @@ const host: Host = {
     return 3n;
   },
   updateMemoryUsage() {},
-  memoryUsage: () => 1000n,
-  containerCount: () => 1n,
-  rootContainer: () => 'web',
-  cpuUsage: () => new Map([['web', 9007199254740993n]]),
+  usage: () => ({ memory: 1000n, containerCount: 1n, cpu: new Map([['web', 9007199254740993n]]) }),
   cgroupCpuUsage: () => undefined,
   containerStats: () => ({
     cpu: { usage: { percpu: [1n, 2n], user: null } },
@@ -46,7 +43,7 @@ try {
 console.log([line.slice(0, 27), total, sweep.length, why, stats.cpu.usage.percpu].join(' '));
 
 // @ts-expect-error a number is no u64
-host.memoryUsage = () => 5;
+host.usage = () => ({ memory: 5, containerCount: 1n, cpu: [] });
 // @ts-expect-error there is no such figure
 const wrong: ReturnType<Host['containerStats']> = { cpu: { usage: { totl: 1n } } };
 // @ts-expect-error what must be there is not

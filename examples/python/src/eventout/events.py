@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,7 +18,7 @@ from wasmtime import component as wasm
 from wasmtime.component import Variant
 
 from .codec import Mismatch, codec
-from .records import Bytes, ContainerId, EventOut, Nanoseconds, Stats, StatsEvent, U64
+from .records import EventOut, Nanoseconds, SandboxUsage, Stats, StatsEvent, U64
 
 Dialect: TypeAlias = Literal["runsc", "runc"]
 """Whose format a stats line has: that of `runsc events`, or that of `runc events`."""
@@ -94,27 +94,13 @@ class Sandbox(Protocol):
         """
 
     def update_memory_usage(self) -> None:
-        """Brings the figure of `memory_usage` up to date, where that takes an effort of its own.
+        """Brings the memory of `usage` up to date, where that takes an effort of its own.
 
         Its error is ignored.
         """
 
-    def memory_usage(self) -> Bytes:
-        """The memory in use by the whole sandbox, in bytes."""
-
-    def container_count(self) -> U64:
-        """The number of containers in the sandbox: the root container counts, and so do containers that are
-        created and not yet started, or have ended and are not yet deleted."""
-
-    def root_container(self) -> ContainerId:
-        """The ID of the sandbox's root container: the one that was created first, a pod's `pause`.
-
-        It is asked only where there is more than one container.
-        """
-
-    def cpu_usage(self) -> Mapping[ContainerId, Nanoseconds]:
-        """The CPU time, in nanoseconds, of each container that has a live thread group, in any order. Reaped
-        children count. Containers without a live thread group are absent."""
+    def usage(self) -> SandboxUsage:
+        """What the containers of the sandbox share. Among several, a root container must be named."""
 
     def cgroup_cpu_usage(self) -> Nanoseconds | None:
         """The CPU time of the whole sandbox by the account of the host's cgroup, in nanoseconds. `None` where
@@ -507,13 +493,10 @@ _EVENTS = "eventout:stats/events@0.1.0"
 # answer may be None or a str too, a `Variant` tells them apart.
 _BARE: dict[str, _Conversion] = {
     "pids-count": codec(U64).lower,
-    "memory-usage": codec(Bytes).lower,
-    "container-count": codec(U64).lower,
-    "cpu-usage": codec(Mapping[ContainerId, Nanoseconds]).lower,
+    "usage": codec(SandboxUsage).lower,
 }
 _TAGGED: dict[str, _Conversion] = {
     "update-memory-usage": codec(None).lower,
-    "root-container": codec(ContainerId).lower,
     "cgroup-cpu-usage": codec(Nanoseconds | None).lower,
     "container-stats": codec(Stats | None).lower,
 }

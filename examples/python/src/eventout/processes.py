@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .events import ContainerNotFound, Unavailable
-from .records import Bytes, ContainerId, Cpu, CpuUsage, Memory, MemoryEntry, Nanoseconds, Stats, U64
+from .records import Bytes, Cpu, CpuUsage, Memory, MemoryEntry, SandboxUsage, Stats, U64
 
 _PROC = Path("/proc")
 _TRIES = 10
@@ -33,17 +33,13 @@ class ProcessTree:
     def update_memory_usage(self) -> None:
         pass
 
-    def memory_usage(self) -> Bytes:
-        return self._reading.memory
-
-    def container_count(self) -> U64:
-        return 1
-
-    def root_container(self) -> ContainerId:
-        return self.container
-
-    def cpu_usage(self) -> dict[ContainerId, Nanoseconds]:
-        return {self.container: self._reading.user + self._reading.kernel}
+    def usage(self) -> SandboxUsage:
+        reading = self._reading
+        return SandboxUsage(
+            memory=reading.memory,
+            container_count=1,
+            cpu={self.container: reading.user + reading.kernel},
+        )
 
     def cgroup_cpu_usage(self) -> None:
         return None

@@ -41,6 +41,23 @@ class EventOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SandboxUsage:
+    """What the containers of a sandbox share."""
+
+    memory: Bytes
+    """The memory in use by the whole sandbox."""
+    container_count: U64
+    """The number of containers in the sandbox: the root container counts, and so do containers that are created
+    and not yet started, or have ended and are not yet deleted."""
+    root_container: ContainerId | None = None
+    """The ID of the sandbox's root container: the one that was created first, a pod's `pause`. It can be `None`
+    where there is one container."""
+    cpu: Mapping[ContainerId, Nanoseconds]
+    """The CPU time of each container that has a live thread group, in any order. Reaped children count. Containers
+    without a live thread group are absent."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PsiData:
     """Pressure of one kind."""
 
