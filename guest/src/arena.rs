@@ -121,6 +121,18 @@ impl<T> Room<T> {
 }
 
 impl Room<u8> {
+    /// Adds the lowest `len` bytes of `bytes`, the lowest one first.
+    #[inline(always)]
+    pub fn extend_part(&mut self, bytes: u64, len: usize) {
+        self.reserve(size_of::<u64>());
+        // SAFETY: there is room for all of them behind the others.
+        unsafe {
+            let end = self.at().add(self.row.len);
+            end.cast::<[u8; 8]>().write(bytes.to_le_bytes());
+        }
+        self.row.len += len.min(size_of::<u64>());
+    }
+
     /// Adds the bytes of `text` that stand before the first one of `class`, and says how many those are. NUL
     /// must be of the class.
     #[inline(always)]
