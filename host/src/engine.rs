@@ -6,8 +6,8 @@ use wasmtime::Config;
 /// The configuration of every engine, at build time and at run time. `foreign` components can be interrupted.
 pub(crate) fn config(foreign: bool) -> Config {
     let mut config = Config::new();
-    // What stops a component that doesn't end. It costs our own a tenth of its time, and a process that prints
-    // one line the start of a thread.
+    // What stops a component that doesn't end. It would cost our own up to a third more time, and a process that
+    // prints one line the start of a thread.
     config.epoch_interruption(foreign);
     // Of ours, there are 3 KB to be copied into an instance, which costs less than to map them. An interpreter has
     // ten megabytes.
