@@ -96,21 +96,7 @@ impl Ask {
             let _ = self.host(|answer| sandbox::update_memory_usage(answer));
             keep(self.host(|answer| sandbox::usage(answer))?)
         };
-        match (facts.container_count, facts.root_container) {
-            (0, _) => return Err(Error::NoContainer("no container was found".into())),
-            (2.., Maybe::None) => {
-                let why = "the host's usage names no root container among several";
-                return Err(Error::Unavailable(why.into()));
-            }
-            _ => {}
-        }
-        match Sandbox::new(facts) {
-            Some(sandbox) => Ok(keep(sandbox)),
-            None => {
-                let why = "the host's usage has not one figure of CPU time for each ID";
-                Err(Error::Unavailable(why.into()))
-            }
-        }
+        Sandbox::new(facts).map(|sandbox| keep(sandbox))
     }
 
     /// The CPU time of the sandbox by the host's account. gVisor does without the figure where it can't be

@@ -7,7 +7,7 @@
 use crate::arena::Room;
 use crate::json;
 use crate::scan::find;
-use crate::types::{ContainerCpu, EventOut, List, Maybe, Named, SandboxUsage, Stats, Text};
+use crate::types::{ContainerCpu, Error, EventOut, List, Maybe, Named, SandboxUsage, Stats, Text};
 
 /// What the host reports of one sandbox, whichever of its containers it is about, in order.
 #[derive(Debug)]
@@ -22,8 +22,26 @@ pub struct Sandbox<'a> {
 }
 
 impl<'a> Sandbox<'a> {
+    /// Puts it in order.
+    ///
+    /// # Errors
+    ///
+    /// `NoContainer`, in gVisor's words, where there is none, and `Unavailable` where what the host reports does
+    /// not fit together.
+    pub fn new(facts: &'a SandboxUsage<'a>) -> Result<Self, Error<'static>> {
+        match (facts.container_count, facts.root_container) {
+            (0, _) => Err(Error::NoContainer("no container was found".into())),
+            (2.., Maybe::None) => Err(Error::Unavailable(
+                "the host's usage names no root container among several".into(),
+            )),
+            _ => Self::in_order(facts).ok_or(Error::Unavailable(
+                "the host's usage has not one figure of CPU time for each ID".into(),
+            )),
+        }
+    }
+
     /// `None` where there are not as many figures as IDs.
-    pub fn new(facts: &'a SandboxUsage<'a>) -> Option<Self> {
+    fn in_order(facts: &'a SandboxUsage<'a>) -> Option<Self> {
         let figures = facts.cpu.usage.items();
         let mut usage = Room::new(figures.len());
         let mut all = 0u64;
@@ -396,13 +414,14 @@ mod tests {
         let listed = |listed: &str, figures: u64| {
             let usage: Vec<_> = (1..=figures).collect();
             let facts = SandboxUsage {
+                container_count: 1,
                 cpu: ContainerCpu {
                     containers: listed.into(),
                     usage: List::from(&usage[..]),
                 },
                 ..SandboxUsage::default()
             };
-            Some(pairs(&Sandbox::new(&facts)?.usage))
+            Some(pairs(&Sandbox::new(&facts).ok()?.usage))
         };
         let of = |listed: &[(&str, u64)]| -> Option<Vec<_>> {
             Some(listed.iter().map(|&(id, ns)| (id.to_owned(), ns)).collect())
@@ -491,7 +510,7 @@ mod tests {
     #[test]
     fn nothing_is_divided_by_the_zero_containers_of_an_empty_list() {
         assert_eq!(
-            cpu_total("created", &sandbox(&SandboxUsage::default()), Some(10)),
+            cpu_total("created", &sandbox(&used::<&str>(&[])), Some(10)),
             None
         );
     }

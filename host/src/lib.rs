@@ -473,8 +473,8 @@ impl Events {
     fn one_line(&self, line: String) -> Result<String> {
         let runtime = &self.component.shared.runtime;
         // To look at all bytes, many at a time, is faster than to stop at the first that matters.
-        let is_control = |found, byte| found | (byte < 0x20);
-        if !runtime.is_foreign() || !line.bytes().fold(false, is_control) {
+        let or_control = |found, byte| found | (byte < 0x20);
+        if !runtime.is_foreign() || !line.bytes().fold(false, or_control) {
             return Ok(line);
         }
         let name = &runtime.name;
