@@ -2,7 +2,7 @@
 //!
 //! And links what unwinds the stack into the program: to load a library for that took a tenth of a start.
 
-#[path = "src/engine.rs"]
+#[path = "src/component/engine.rs"]
 mod engine;
 
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ const COMPONENT: &str = "../guest/eventout.wasm";
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed={COMPONENT}");
-    println!("cargo::rerun-if-changed=src/engine.rs");
+    println!("cargo::rerun-if-changed=src/component/engine.rs");
     let target = env::var("TARGET")?;
     let mut config = engine::config(false);
     // A named target means its baseline: nothing that only the machine at hand can do.

@@ -5,9 +5,7 @@ mod gvisor;
 mod oom;
 mod runtime;
 mod scenario;
-mod stats;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -17,9 +15,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::{Dialect, Result, Stats};
+use crate::error::{Refused, Result};
+use crate::snapshot::Snapshot;
 use runtime::Kind;
 
 /// Something that can tell about sandboxes and their containers.
@@ -94,103 +93,6 @@ pub struct Listed {
     /// The source, as `--source` takes it.
     pub source: String,
 }
-
-/// One reading of one sandbox. In JSON, it is a line of a scenario file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Snapshot {
-    /// Whose format the users of this sandbox's runtime expect.
-    #[serde(
-        default,
-        skip_serializing_if = "Dialect::is_runsc",
-        with = "DialectJson"
-    )]
-    pub dialect: Dialect,
-    /// The ID of the root container.
-    pub root: String,
-    /// The memory in use by the whole sandbox, in bytes.
-    pub memory_bytes: u64,
-    /// The CPU time of the whole sandbox by the account of the host's cgroup, in nanoseconds. `None`
-    /// where there is no cgroup, or CPU time is not accounted there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup_cpu_ns: Option<u64>,
-    /// The containers of the sandbox, the root container included, each once.
-    #[serde(deserialize_with = "scenario::distinct")]
-    pub containers: Vec<Container>,
-    /// Why the sandbox's memory could not be brought up to date, if it could not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub update_memory_error: Option<String>,
-}
-
-/// One container in a [`Snapshot`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Container {
-    /// The ID of the container.
-    pub id: String,
-    /// Its live tasks (threads).
-    pub pids: u64,
-    /// Its CPU time, user and system, in nanoseconds. `None` where it has no live thread group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_ns: Option<u64>,
-    /// What the host measures for this container alone. `None` where it can't. It is large, and elsewhere, so that
-    /// one container among thousands is found fast.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "stats::option"
-    )]
-    pub stats: Option<Box<Stats>>,
-    /// Why the container could not be read, if it could not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Dialect", rename_all = "lowercase")]
-enum DialectJson {
-    Runsc,
-    Runc,
-}
-
-impl Default for Dialect {
-    /// That of the reference.
-    fn default() -> Self {
-        Self::Runsc
-    }
-}
-
-impl Dialect {
-    fn is_runsc(&self) -> bool {
-        matches!(self, Self::Runsc)
-    }
-}
-
-/// There is no such container, or it has ended. [`Error::downcast_ref`](crate::Error::downcast_ref)
-/// finds it in an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotFound(pub String);
-
-impl fmt::Display for NotFound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotFound {}
-
-/// What was asked for can't be had, now or at any instant. [`Error::downcast_ref`](crate::Error::downcast_ref)
-/// finds it in an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused(pub String);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// A source by name: what `--source` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -304,44 +206,4 @@ fn read_text(path: &Path) -> io::Result<String> {
         return Err(io::Error::other("it is not a regular file"));
     }
     String::from_utf8(read(file, LIMIT)?).map_err(|_| io::Error::other("it is not UTF-8"))
-}
-
-/// Has `parse` read texts of any kind: `samples`, what becomes of them by small changes, and what is
-/// nothing at all. It may make of them what it likes, as long as it doesn't panic.
-#[cfg(test)]
-fn survives_anything(samples: &[&str], mut parse: impl FnMut(&str)) {
-    const PIECES: &str = "0 1 9 - + . , : = max 18446744073709551615 18446744073709551616 -1 \n \t \0 \" { } [ ] é \u{2028}";
-    // A fixed sequence without a pattern (xorshift).
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (seed % below.max(1) as u64) as usize
-    };
-    let pieces: Vec<&str> = PIECES.split(' ').chain([" "]).collect();
-    for sample in samples {
-        parse(sample);
-        for _ in 0..3000 {
-            let mut text: Vec<char> = sample.chars().collect();
-            for _ in 0..=random(4) {
-                let (from, len) = (random(text.len() + 1), random(8));
-                let to = (from + len).min(text.len());
-                match random(3) {
-                    0 => drop(text.drain(from..to)),
-                    1 => drop(text.splice(from..to, pieces[random(pieces.len())].chars())),
-                    _ => {
-                        let copy = text[from..to].to_vec();
-                        let at = random(text.len() + 1);
-                        text.splice(at..at, copy);
-                    }
-                }
-            }
-            parse(&text.into_iter().collect::<String>());
-        }
-    }
-    for _ in 0..3000 {
-        let bytes: Vec<u8> = (0..random(64)).map(|_| random(256) as u8).collect();
-        parse(&String::from_utf8_lossy(&bytes));
-    }
 }

@@ -20,13 +20,16 @@ use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
 use super::oom::Kept;
-use super::stats::{Account, Column, join};
-use super::{Container, Listed, NotFound, Snapshot, Source, check_folder_name, read_text};
-use crate::types::{
+use super::{Listed, Source, check_folder_name, read_text};
+use crate::bindings::events::Dialect;
+use crate::bindings::types::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, NetworkInterface, Pids,
-    Psi, PsiData, Throttling,
+    Psi, PsiData, Stats, Throttling,
 };
-use crate::{Dialect, Result, Stats, shorten};
+use crate::error::{NotFound, Result};
+use crate::linux::cgroup::blkio::{Account, Column, join};
+use crate::snapshot::{Container, Snapshot};
+use crate::text::shorten;
 
 /// The child groups of one group.
 pub(super) struct Cgroups {
@@ -1627,7 +1630,7 @@ a line of some other form
             "2:memory:/a\n1:cpu,cpuacct:/b:c\n0::/d\n",
             r"33 31 0:35 /docker/1a2b /my\040cgroups/memory rw,relatime - cgroup none rw,memory",
         ];
-        crate::source::survives_anything(&samples, |text| {
+        crate::fuzz::survives_anything(&samples, |text| {
             let _ = (number(text), signed(text), maximum(text), numbers(text));
             let _ = (ranges(text), table(text), value_of(text, "max"));
             let _ = (cpuacct_stat(text), usage_all(text), cpu_stat(text));

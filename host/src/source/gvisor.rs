@@ -28,9 +28,12 @@ use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
 use super::cgroup::{Mounts, OfProcess};
-use super::{Container, NotFound, Snapshot, read_text, runtime};
-use crate::types::Stats;
-use crate::{Dialect, Result, shorten};
+use super::{read_text, runtime};
+use crate::bindings::events::Dialect;
+use crate::bindings::types::Stats;
+use crate::error::{Error, NotFound, Result};
+use crate::snapshot::{Container, Snapshot};
+use crate::text::shorten;
 
 /// How long all questions to one sentry may take together.
 const TIME: Duration = Duration::from_secs(2);
@@ -89,7 +92,7 @@ pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
     }
     let file = known.state_file(root);
     let state: State = read_text(&file)
-        .map_err(crate::Error::from)
+        .map_err(Error::from)
         .and_then(|text| serde_json::from_str(&text).context("not a state of runsc"))
         .with_context(|| file.display().to_string())?;
     let sandbox = state.sandbox;
@@ -426,6 +429,6 @@ impl Read for Answers<'_> {
 }
 
 /// A sentry's error as ours: a method that it doesn't have, most of all.
-fn refused(method: &str, error: &str) -> crate::Error {
+fn refused(method: &str, error: &str) -> Error {
     format_err!("{method}: the sentry says {}", shorten(error))
 }

@@ -22,7 +22,8 @@ use rustix::time::{
 use wasmtime::error::Context as _;
 
 use super::cgroup::{Group, value_of};
-use crate::{Result, shorten};
+use crate::error::Result;
+use crate::text::shorten;
 
 /// Containers that stay open from one instant to the next, and may be watched for kills.
 pub(super) struct Kept<T> {

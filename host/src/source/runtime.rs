@@ -20,9 +20,11 @@ use wasmtime::{bail, format_err};
 use super::cgroup::{Group, Mounts, Paths};
 use super::gvisor::{self, Known};
 use super::oom::Kept;
-use super::{Listed, NotFound, Refused, Snapshot, Source, check_folder_name, read_text};
-use crate::types::NetworkInterface;
-use crate::{Error, Result, shorten};
+use super::{Listed, Source, check_folder_name, read_text};
+use crate::bindings::types::NetworkInterface;
+use crate::error::{Error, NotFound, Refused, Result};
+use crate::snapshot::Snapshot;
+use crate::text::shorten;
 
 /// A runtime with a format of state of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -724,7 +726,7 @@ mod tests {
             let error = interfaces(&(HEADINGS.to_owned() + broken)).expect_err(broken);
             assert!(error.to_string().starts_with("line 3: "), "{error}");
         }
-        super::super::survives_anything(&[&text], |text| drop(interfaces(text)));
+        crate::fuzz::survives_anything(&[&text], |text| drop(interfaces(text)));
     }
 
     #[test]
@@ -734,7 +736,7 @@ mod tests {
             r#"{"pid":23631,"process-start-time":783708,"cgroup-path":"/real/web"}"#,
             "23687 (sleep) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 783833 20 21\n",
         ];
-        super::super::survives_anything(&samples, |text| {
+        crate::fuzz::survives_anything(&samples, |text| {
             let _ = (runc_state(text), crun_state(text), process(text.as_bytes()));
         });
     }

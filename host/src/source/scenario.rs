@@ -1,17 +1,16 @@
 //! `scenario:FILE` and `demo`: recorded or invented instants, a JSON object a line.
 
-use std::collections::HashSet;
-use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
-use super::{Container, Listed, Snapshot, Source};
-use crate::Result;
+use super::{Listed, Source};
+use crate::error::Result;
+use crate::snapshot::Snapshot;
+use crate::text::shorten;
 
 /// The largest scenario file, in bytes: it is held in memory.
 const LIMIT: u64 = 256 << 20;
@@ -76,49 +75,13 @@ fn parse_instant(line: &[u8]) -> Result<Snapshot, (Option<usize>, String)> {
     })?;
     let root = &instant.root;
     if !instant.containers.is_empty() && instant.containers.iter().all(|c| c.id != *root) {
-        let root = crate::shorten(root);
+        let root = shorten(root);
         return Err((
             None,
             format!("root container {root} is not among the containers"),
         ));
     }
     Ok(instant)
-}
-
-/// Containers, none of which has the ID of another.
-pub(super) fn distinct<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Container>, D::Error> {
-    struct Containers;
-
-    impl<'de> Visitor<'de> for Containers {
-        type Value = Vec<Container>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of containers")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut containers: Vec<Container> = Vec::new();
-            let mut ids = HashSet::new();
-            while let Some(container) = list.next_element::<Container>()? {
-                if container.id.contains('\0') {
-                    let id = crate::shorten(&container.id);
-                    return Err(A::Error::custom(format_args!(
-                        "container ID {id} has a NUL in it"
-                    )));
-                }
-                if !ids.insert(container.id.clone()) {
-                    let id = crate::shorten(&container.id);
-                    return Err(A::Error::custom(format_args!(
-                        "duplicate container ID {id}"
-                    )));
-                }
-                containers.push(container);
-            }
-            Ok(containers)
-        }
-    }
-
-    from.deserialize_seq(Containers)
 }
 
 impl Source for Scenario {
@@ -154,7 +117,7 @@ mod tests {
     fn any_text_is_a_scenario_or_an_error() {
         let demo = include_str!("demo.jsonl");
         let samples: Vec<&str> = demo.lines().take(2).collect();
-        super::super::survives_anything(&samples, |text| {
+        crate::fuzz::survives_anything(&samples, |text| {
             drop(super::Scenario::parse(
                 "file",
                 text.as_bytes(),

@@ -8,10 +8,11 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::{Deserialize as Read, Serialize as Write};
 
-use crate::types::{
-    Blkio, BlkioEntry, CmtStats, Cpu, CpuUsage, Cpuset, Hugetlb, IntelRdt, L3CacheInfo, MbmStats,
-    MemBwInfo, Memory, MemoryEntry, NetworkInterface, Pids, Psi, PsiData, Stats, Throttling,
+use crate::bindings::types::{
+    Blkio, CmtStats, Cpu, CpuUsage, Cpuset, Hugetlb, IntelRdt, L3CacheInfo, MbmStats, MemBwInfo,
+    Memory, MemoryEntry, NetworkInterface, Pids, Psi, PsiData, Stats, Throttling,
 };
+use crate::linux::cgroup::blkio::{Account, Column, join};
 
 /// The type of the contract in the form that the description of that name gives it, so that an `Option`,
 /// a list or a map can hold it.
@@ -299,46 +300,28 @@ struct NetworkInterfaceJson {
     tx_dropped: u64,
 }
 
-/// The figures of one list in runc's block I/O.
-pub(super) type Column = fn(&mut BlkioEntry) -> &mut Option<u64>;
-
-/// One entry of such a list.
-#[derive(Debug, PartialEq, Write, Read)]
+/// An entry of a list in runc's block I/O.
+#[derive(PartialEq, Write, Read)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Account {
+struct Entry {
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) major: u64,
+    major: u64,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) minor: u64,
+    minor: u64,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) op: String,
+    op: String,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) value: u64,
+    value: u64,
 }
 
-/// Puts a list into the rows of `entries`: into those that are there already where both have the same
-/// order, which the kernel's lists have.
-pub(super) fn join(entries: &mut Vec<BlkioEntry>, column: Column, list: Vec<Account>) {
-    let mut next = 0;
-    for account in list {
-        let same = |row: &BlkioEntry| {
-            (row.major, row.minor, &row.op) == (account.major, account.minor, &account.op)
-        };
-        let rest = entries.get(next..).unwrap_or_default();
-        let at = match rest.iter().position(same) {
-            Some(at) => next + at,
-            None => {
-                entries.push(BlkioEntry {
-                    major: account.major,
-                    minor: account.minor,
-                    op: account.op,
-                    ..BlkioEntry::default()
-                });
-                entries.len() - 1
-            }
-        };
-        *column(&mut entries[at]) = Some(account.value);
-        next = at + 1;
+impl From<Entry> for Account {
+    fn from(entry: Entry) -> Self {
+        Self {
+            major: entry.major,
+            minor: entry.minor,
+            op: entry.op,
+            value: entry.value,
+        }
     }
 }
 
@@ -349,27 +332,27 @@ mod blkio {
     #[serde(deny_unknown_fields, default)]
     struct Lists {
         #[serde(rename = "ioServiceBytesRecursive", skip_serializing_if = "is_default")]
-        service_bytes: Vec<Account>,
+        service_bytes: Vec<Entry>,
         #[serde(rename = "ioServicedRecursive", skip_serializing_if = "is_default")]
-        serviced: Vec<Account>,
+        serviced: Vec<Entry>,
         #[serde(rename = "ioQueueRecursive", skip_serializing_if = "is_default")]
-        queued: Vec<Account>,
+        queued: Vec<Entry>,
         #[serde(rename = "ioServiceTimeRecursive", skip_serializing_if = "is_default")]
-        service_time: Vec<Account>,
+        service_time: Vec<Entry>,
         #[serde(rename = "ioWaitTimeRecursive", skip_serializing_if = "is_default")]
-        wait_time: Vec<Account>,
+        wait_time: Vec<Entry>,
         #[serde(rename = "ioMergedRecursive", skip_serializing_if = "is_default")]
-        merged: Vec<Account>,
+        merged: Vec<Entry>,
         #[serde(rename = "ioTimeRecursive", skip_serializing_if = "is_default")]
-        time: Vec<Account>,
+        time: Vec<Entry>,
         #[serde(rename = "sectorsRecursive", skip_serializing_if = "is_default")]
-        sectors: Vec<Account>,
+        sectors: Vec<Entry>,
         #[serde(with = "option", skip_serializing_if = "is_default")]
         psi: Option<Psi>,
     }
 
     impl Lists {
-        fn columns(&mut self) -> [(&mut Vec<Account>, Column); 8] {
+        fn columns(&mut self) -> [(&mut Vec<Entry>, Column); 8] {
             [
                 (&mut self.service_bytes, |row| &mut row.io_service_bytes),
                 (&mut self.serviced, |row| &mut row.io_serviced),
@@ -392,7 +375,7 @@ mod blkio {
         for (list, column) in lists.columns() {
             for row in &mut entries {
                 if let Some(value) = *column(row) {
-                    list.push(Account {
+                    list.push(Entry {
                         major: row.major,
                         minor: row.minor,
                         op: row.op.clone(),
@@ -408,7 +391,8 @@ mod blkio {
         let mut lists = Lists::deserialize(from)?;
         let mut entries = Vec::new();
         for (list, column) in lists.columns() {
-            join(&mut entries, column, std::mem::take(list));
+            let list = std::mem::take(list).into_iter().map(Account::from);
+            join(&mut entries, column, list.collect());
         }
         Ok(Blkio {
             entries,
@@ -440,7 +424,7 @@ mod percent {
 pub(super) mod option {
     use super::*;
 
-    pub(in super::super) fn serialize<T, S: Serializer>(
+    pub(in crate::snapshot) fn serialize<T, S: Serializer>(
         value: &Option<T>,
         to: S,
     ) -> Result<S::Ok, S::Error>
@@ -450,7 +434,7 @@ pub(super) mod option {
         value.as_ref().map(Json).serialize(to)
     }
 
-    pub(in super::super) fn deserialize<'de, T, D: Deserializer<'de>>(
+    pub(in crate::snapshot) fn deserialize<'de, T, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<T>, D::Error>
     where
@@ -584,39 +568,6 @@ mod tests {
             let written = serde_json::to_string(&Json(&stats)).expect("it can be written");
             assert_eq!(written, text);
         }
-    }
-
-    #[test]
-    fn lists_of_one_order_share_rows() {
-        let list = |ops: &[(&str, u64)]| -> Vec<Account> {
-            ops.iter()
-                .map(|&(op, value)| Account {
-                    major: 8,
-                    minor: 0,
-                    op: op.to_owned(),
-                    value,
-                })
-                .collect()
-        };
-        let mut rows = Vec::new();
-        join(
-            &mut rows,
-            |row| &mut row.io_serviced,
-            list(&[("Read", 1), ("Write", 2)]),
-        );
-        join(
-            &mut rows,
-            |row| &mut row.io_service_bytes,
-            list(&[("Read", 3), ("Write", 4)]),
-        );
-        let figures: Vec<_> = rows
-            .iter()
-            .map(|row| (row.op.as_str(), row.io_serviced, row.io_service_bytes))
-            .collect();
-        assert_eq!(
-            figures,
-            [("Read", Some(1), Some(3)), ("Write", Some(2), Some(4))]
-        );
     }
 
     #[test]

@@ -1,0 +1,182 @@
+//! World `eventout`: components that compute events.
+
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Store, bail};
+
+use super::host::State;
+use super::runtime::{self, Runtime};
+use crate::bindings;
+use crate::bindings::events::{self, Dialect};
+use crate::bindings::types::{EventOut, StatsEvent};
+use crate::error::{Error, NotFound, Refused, Result};
+use crate::limits::Limits;
+use crate::snapshot::Snapshot;
+use crate::text::clean;
+
+/// A component that computes events, ready to run. Clones share it.
+#[derive(Clone)]
+pub struct Component {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    runtime: Runtime,
+    pre: bindings::EventoutPre<State>,
+}
+
+impl Component {
+    /// Returns the component that comes with this library. It was compiled when the library was.
+    ///
+    /// # Errors
+    ///
+    /// Where this machine lacks something that its code needs.
+    pub fn builtin(limits: Limits) -> Result<Self> {
+        const CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/eventout.cwasm"));
+        let (runtime, component) = Runtime::new("eventout.wasm", limits, false, |engine| {
+            // SAFETY: the code is what `build.rs` made of the component with this very wasmtime. It is
+            // part of this program, so whoever could change it could change the program too.
+            unsafe { wasmtime::component::Component::deserialize(engine, CODE) }
+        })?;
+        Self::link(runtime, &component)
+    }
+
+    pub(super) fn link(
+        runtime: Runtime,
+        component: &wasmtime::component::Component,
+    ) -> Result<Self> {
+        let mut linker = Linker::new(&runtime.engine);
+        bindings::Eventout::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let pre = bindings::EventoutPre::new(linker.instantiate_pre(component)?)?;
+        Ok(Self {
+            shared: Arc::new(Shared { runtime, pre }),
+        })
+    }
+}
+
+/// An instance of a component, which is made for the first call and made anew after a call that failed.
+pub(crate) struct Instance {
+    component: Component,
+    instance: Option<runtime::Instance<bindings::Eventout>>,
+}
+
+impl Instance {
+    pub(crate) fn new(component: &Component) -> Self {
+        Self {
+            component: component.clone(),
+            instance: None,
+        }
+    }
+
+    /// Calls `event`.
+    pub(crate) fn event(&mut self, snapshot: Arc<Snapshot>, container: &str) -> Result<EventOut> {
+        let result = self.call(snapshot, |guest, store| guest.call_event(store, container));
+        result?.map_err(from_component)
+    }
+
+    /// Calls `event-json`.
+    pub(crate) fn event_json(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        container: &str,
+    ) -> Result<String> {
+        let line = self.call(snapshot, |guest, store| {
+            guest.call_event_json(store, container)
+        });
+        self.one_line(line?)
+    }
+
+    /// Calls `stats`.
+    pub(crate) fn stats(&mut self, snapshot: Arc<Snapshot>, container: &str) -> Result<StatsEvent> {
+        let result = self.call(snapshot, |guest, store| guest.call_stats(store, container));
+        result?.map_err(from_component)
+    }
+
+    /// Calls `stats-json`.
+    pub(crate) fn stats_json(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        container: &str,
+        dialect: Dialect,
+    ) -> Result<String> {
+        let line = self.call(snapshot, |guest, store| {
+            guest.call_stats_json(store, container, dialect)
+        });
+        self.one_line(line?)
+    }
+
+    /// Calls `sweep-json`, or `stats-json` for one container alone.
+    pub(crate) fn sweep_json(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        containers: &[String],
+        dialect: Dialect,
+    ) -> Result<Vec<Result<String>>> {
+        let lines = self.call(snapshot, |guest, store| {
+            if let [container] = containers {
+                return Ok(vec![guest.call_stats_json(store, container, dialect)?]);
+            }
+            let lines = guest.call_sweep_json(store, containers, dialect)?;
+            if lines.len() != containers.len() {
+                bail!(
+                    "it gave {} lines of {} containers",
+                    lines.len(),
+                    containers.len()
+                );
+            }
+            Ok(lines)
+        })?;
+        Ok(lines.into_iter().map(|line| self.one_line(line)).collect())
+    }
+
+    /// Calls `oom-json`.
+    pub(crate) fn oom_json(&mut self, container: &str) -> Result<String> {
+        let line = self.call(Arc::default(), |guest, store| {
+            guest.call_oom_json(store, container)
+        })?;
+        self.one_line(Ok(line))
+    }
+
+    fn call<T>(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<T>,
+    ) -> Result<T> {
+        let shared = &self.component.shared;
+        shared.runtime.run(
+            &mut self.instance,
+            snapshot,
+            |store| shared.pre.instantiate(store),
+            |guest, store| call(guest.eventout_stats_events(), store),
+        )
+    }
+
+    /// Makes sure that the component returned one line and no more. JSON has no control characters, and a terminal
+    /// would act on them.
+    fn one_line(&self, line: Result<String, events::Error>) -> Result<String> {
+        let line = line.map_err(from_component)?;
+        let runtime = &self.component.shared.runtime;
+        // To look at all bytes, many at a time, is faster than to stop at the first that matters.
+        let or_control = |found, byte| found | (byte < 0x20);
+        if !runtime.is_foreign() || !line.bytes().fold(false, or_control) {
+            return Ok(line);
+        }
+        let name = &runtime.name;
+        if line.contains('\n') {
+            bail!("component {name} answered with more than one line");
+        }
+        bail!("component {name} answered with control characters");
+    }
+}
+
+/// The component's error as ours.
+fn from_component(error: events::Error) -> Error {
+    match error {
+        events::Error::ContainerNotFound(text) => NotFound(clean(&text)).into(),
+        events::Error::Unsupported(text) => Refused(clean(&text)).into(),
+        events::Error::NoContainer(text) | events::Error::Unavailable(text) => {
+            Error::msg(clean(&text))
+        }
+    }
+}

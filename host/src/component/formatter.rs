@@ -1,0 +1,57 @@
+//! World `formatter`: components that give events a form of their own.
+
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime::error::Context as _;
+
+use super::host::State;
+use super::runtime::{Instance, Runtime};
+use crate::bindings;
+use crate::bindings::types::StatsEvent;
+use crate::error::{Error, Result};
+use crate::text::{clean, shorten};
+
+/// A component that gives events a form of its own, ready to run.
+pub struct Formatter {
+    runtime: Runtime,
+    pre: bindings::formatter::FormatterPre<State>,
+    /// The instance that served the last call, unless it failed then.
+    instance: Option<Instance<bindings::formatter::Formatter>>,
+}
+
+impl Formatter {
+    pub(super) fn link(
+        runtime: Runtime,
+        component: &wasmtime::component::Component,
+    ) -> Result<Self> {
+        // It gets nothing: there are only types to import.
+        let linker = Linker::new(&runtime.engine);
+        let pre = bindings::formatter::FormatterPre::new(linker.instantiate_pre(component)?)?;
+        Ok(Self {
+            runtime,
+            pre,
+            instance: None,
+        })
+    }
+
+    /// The event as text: some lines, or one, or none.
+    ///
+    /// # Errors
+    ///
+    /// Where the component says why not, traps, or exceeds its limits.
+    pub fn format(&mut self, event: &StatsEvent) -> Result<String> {
+        let pre = &self.pre;
+        let text = self.runtime.run(
+            &mut self.instance,
+            Arc::default(),
+            |store| pre.instantiate(store),
+            |guest, store| guest.eventout_stats_format().call_format(store, event),
+        );
+        text.and_then(|text| text.map_err(|why| Error::msg(clean(&why))))
+            .with_context(|| {
+                let (id, name) = (shorten(&event.id), &self.runtime.name);
+                format!("cannot format stats of container {id} with component {name}")
+            })
+    }
+}

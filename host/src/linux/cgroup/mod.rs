@@ -1,0 +1,3 @@
+//! Control groups, v1 and v2.
+
+pub(crate) mod blkio;

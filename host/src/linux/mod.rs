@@ -1,0 +1,3 @@
+//! Linux: files that the kernel keeps up to date.
+
+pub(crate) mod cgroup;

@@ -1,0 +1,242 @@
+//! A source and a component, sample by sample.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use wasmtime::error::Context as _;
+
+use crate::bindings::events::Dialect;
+use crate::bindings::types::{EventOut, StatsEvent};
+use crate::component::{Component, Instance};
+use crate::error::{Error, Refused, Result};
+use crate::snapshot::Snapshot;
+use crate::source::{Listed, Source};
+use crate::text::shorten;
+
+/// The events of the containers of one source, as one component computes them.
+///
+/// A call that fails leaves nothing behind that the next one could trip over.
+pub struct Events {
+    source: Box<dyn Source>,
+    instance: Instance,
+}
+
+impl Events {
+    /// Joins a component to a source.
+    pub fn new(component: &Component, source: Box<dyn Source>) -> Self {
+        Self {
+            source,
+            instance: Instance::new(component),
+        }
+    }
+
+    /// The whole ID of the container that `container` means: with a source of gVisor, the beginning of one
+    /// is enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] where it could mean more than one.
+    pub fn resolve(&mut self, container: &str) -> Result<String> {
+        check_length(container)
+            .and_then(|()| self.source.resolve(container))
+            .with_context(|| format!("cannot find container {}", shorten(container)))
+    }
+
+    /// Begins the source's next instant: what is asked of it is no older than this call, and a sandbox
+    /// may be read once for all its containers.
+    ///
+    /// # Errors
+    ///
+    /// Where the source can't be read.
+    pub fn now(&mut self) -> Result<Now<'_>> {
+        self.source.advance()?;
+        Ok(Now(self))
+    }
+
+    /// Watches a container for tasks that the kernel kills for want of memory, from now on and until it
+    /// ends. To be called after an event of it; calling it again does nothing.
+    ///
+    /// Cgroups and containers of runc and crun can be watched. Others have nothing to tell.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn watch_oom(&mut self, container: &str) -> Result<()> {
+        self.source.watch_oom(container)
+    }
+
+    /// What is readable when [`Events::oom_kills`] may have something to tell. `None` where nothing is
+    /// watched.
+    pub fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.source.oom_fd()
+    }
+
+    /// The watched containers in which tasks were killed since the last call, each as often as that
+    /// happened. It doesn't wait.
+    pub fn oom_kills(&mut self) -> Vec<String> {
+        self.source.oom_kills()
+    }
+
+    /// One kill as a line of JSON, as `runc events` prints it.
+    ///
+    /// # Errors
+    ///
+    /// Where the component traps, or exceeds its limits.
+    pub fn oom_json(&mut self, container: &str) -> Result<String> {
+        check_length(container)
+            .and_then(|()| self.instance.oom_json(container))
+            .with_context(|| format!("cannot tell of a kill in container {}", shorten(container)))
+    }
+
+    /// Calls the component about a container with the snapshot of its sandbox.
+    fn call<T>(
+        &mut self,
+        what: &str,
+        container: &str,
+        call: impl FnOnce(&mut Instance, Arc<Snapshot>) -> Result<T>,
+    ) -> Result<T> {
+        check_length(container)
+            .and_then(|()| self.source.snapshot(container))
+            .and_then(|snapshot| call(&mut self.instance, snapshot))
+            .with_context(|| cannot_get(what, container))
+    }
+
+    /// Appends the lines of some containers of one reading.
+    fn sweep(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        ids: &[String],
+        dialect: Option<Dialect>,
+        lines: &mut Vec<Result<String>>,
+    ) {
+        let dialect = dialect.unwrap_or(snapshot.dialect);
+        match self.instance.sweep_json(snapshot, ids, dialect) {
+            Ok(results) => lines.extend(
+                results
+                    .into_iter()
+                    .zip(ids)
+                    .map(|(line, id)| line.with_context(|| cannot_get("stats", id))),
+            ),
+            // Of one error, each container has a copy.
+            Err(e) => {
+                let text = format!("{e:#}");
+                let copy = |id| Error::msg(text.clone()).context(cannot_get("stats", id));
+                lines.extend(ids.iter().map(|id| Err(copy(id))));
+            }
+        }
+    }
+}
+
+/// What was attempted, as errors say it.
+fn cannot_get(what: &str, container: &str) -> String {
+    format!("cannot get {what} of container {}", shorten(container))
+}
+
+/// A source at one instant.
+///
+/// All its calls fail with [`NotFound`] where there is no such container, with [`Refused`] where the
+/// answer would be no at any instant, and otherwise where the source can't be read, or where the
+/// component traps, exceeds its limits, or says that it failed.
+pub struct Now<'a>(&'a mut Events);
+
+impl Now<'_> {
+    /// The containers that the source knows.
+    ///
+    /// # Errors
+    ///
+    /// Where the source can't be read.
+    pub fn containers(&mut self) -> Result<Vec<Listed>> {
+        self.0.source.containers()
+    }
+
+    /// The event as gVisor's sentry computes it: no CPU total, but the CPU time of all containers.
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn event(&mut self, container: &str) -> Result<EventOut> {
+        self.0.call("event", container, |instance, snapshot| {
+            instance.event(snapshot, container)
+        })
+    }
+
+    /// The same as one line of JSON, as Go encodes gVisor's `EventOut`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn event_json(&mut self, container: &str) -> Result<String> {
+        self.0.call("event", container, |instance, snapshot| {
+            instance.event_json(snapshot, container)
+        })
+    }
+
+    /// The event that `runsc events` prints.
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn stats(&mut self, container: &str) -> Result<StatsEvent> {
+        self.0.call("stats", container, |instance, snapshot| {
+            instance.stats(snapshot, container)
+        })
+    }
+
+    /// The same as one line of JSON, in the format of `dialect`, or else in that of the container's runtime:
+    /// [`Snapshot::dialect`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Now`].
+    pub fn stats_json(
+        &mut self,
+        container: &str,
+        dialect: impl Into<Option<Dialect>>,
+    ) -> Result<String> {
+        let dialect = dialect.into();
+        self.0.call("stats", container, |instance, snapshot| {
+            let dialect = dialect.unwrap_or(snapshot.dialect);
+            instance.stats_json(snapshot, container, dialect)
+        })
+    }
+
+    /// [`Now::stats_json`] of several containers, in the same order. What containers of one sandbox share is
+    /// told once, so that the time grows as their number and not as its square.
+    pub fn stats_lines(
+        &mut self,
+        containers: &[String],
+        dialect: impl Into<Option<Dialect>>,
+    ) -> Vec<Result<String>> {
+        let dialect = dialect.into();
+        let events = &mut *self.0;
+        let mut lines = Vec::with_capacity(containers.len());
+        // Those of one reading that have no line yet: all from there on that have been looked at.
+        let mut group: Option<Arc<Snapshot>> = None;
+        for (at, id) in containers.iter().enumerate() {
+            let next = check_length(id).and_then(|()| events.source.snapshot(id));
+            let same = matches!((&group, &next), (Some(a), Ok(b)) if Arc::ptr_eq(a, b));
+            if !same && let Some(snapshot) = group.take() {
+                let ids = &containers[lines.len()..at];
+                events.sweep(snapshot, ids, dialect, &mut lines);
+            }
+            match next {
+                Ok(snapshot) => group = Some(snapshot),
+                Err(e) => lines.push(Err(e.context(cannot_get("stats", id)))),
+            }
+        }
+        if let Some(snapshot) = group {
+            events.sweep(snapshot, &containers[lines.len()..], dialect, &mut lines);
+        }
+        lines
+    }
+}
+
+/// Refuses IDs that no runtime gives, before they are copied about.
+fn check_length(id: &str) -> Result<()> {
+    const LIMIT: usize = 4096;
+    if id.len() > LIMIT {
+        let len = id.len();
+        return Err(Refused(format!("its ID has {len} bytes, and {LIMIT} are allowed")).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! Texts from outside, made fit to be shown.
+
+/// A component's text, fit to be shown. It may be anything, since the component may be anybody's: what is long
+/// is cut, and there is nothing in it that a terminal would act on.
+pub(crate) fn clean(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().take(1000).map(visible).collect()
+}
+
+/// A text from outside, quoted, so that it can stand in an error: what is long is cut.
+pub(crate) fn shorten(text: &str) -> String {
+    const LENGTH: usize = 64;
+    match text.char_indices().nth(LENGTH) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+    }
+}
