@@ -11,7 +11,7 @@ use super::formatter::Formatter;
 use super::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::source::read;
+use crate::linux::file::read;
 use crate::text::clean;
 
 /// A component of somebody else's.

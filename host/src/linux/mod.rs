@@ -1,3 +1,7 @@
-//! Linux: files that the kernel keeps up to date.
+//! Linux: files that the kernel keeps up to date, and processes.
 
 pub(crate) mod cgroup;
+pub(crate) mod file;
+pub(crate) mod mountinfo;
+pub(crate) mod network;
+pub(crate) mod process;

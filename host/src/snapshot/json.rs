@@ -12,7 +12,7 @@ use crate::bindings::types::{
     Blkio, CmtStats, Cpu, CpuUsage, Cpuset, Hugetlb, IntelRdt, L3CacheInfo, MbmStats, MemBwInfo,
     Memory, MemoryEntry, NetworkInterface, Pids, Psi, PsiData, Stats, Throttling,
 };
-use crate::linux::cgroup::blkio::{Account, Column, join};
+use crate::linux::cgroup::{Account, Column, join};
 
 /// The type of the contract in the form that the description of that name gives it, so that an `Option`,
 /// a list or a map can hold it.

@@ -9,6 +9,7 @@ use wasmtime::{bail, format_err};
 
 use super::{Listed, Source};
 use crate::error::Result;
+use crate::linux::file::read;
 use crate::snapshot::Snapshot;
 use crate::text::shorten;
 
@@ -28,7 +29,7 @@ impl Scenario {
     pub(super) fn open(file: &Path) -> Result<Self> {
         let name = file.display().to_string();
         let text = File::open(file)
-            .and_then(|file| super::read(file, LIMIT))
+            .and_then(|file| read(file, LIMIT))
             .with_context(|| format!("cannot read scenario {name}"))?;
         Self::parse(&name, &text, format!("scenario:{name}"))
     }

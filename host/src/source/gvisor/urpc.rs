@@ -1,8 +1,6 @@
-//! `gvisor[:ROOT]`: live sandboxes of gVisor, as their sentries tell of them.
-//!
-//! runsc keeps a state file for each container, and each sandbox has a control socket that speaks urpc
-//! (gVisor's pkg/urpc): a JSON object with a method and an argument one way, one with the result or an error
-//! back. The methods used here are there in the versions of runsc that Debian has, 20221219 and 20240729:
+//! The control socket of a sentry, which speaks urpc (gVisor's pkg/urpc): a JSON object with a method and an
+//! argument one way, one with the result or an error back. The methods used here are there in the versions of
+//! runsc that Debian has, 20221219 and 20240729:
 //!
 //! - `containerManager.Event`: the tasks of a container, and the CPU time of all containers. In the
 //!   older version it takes no container, and counts the tasks of the whole sandbox;
@@ -10,14 +8,11 @@
 //! - `Usage.Collect`: the memory of the whole sandbox;
 //! - `Cgroups.ReadControlFiles`: memory and CPU time of each container, where the sentry has cgroups of
 //!   its own for them, which it has where a container's spec mounts the cgroup filesystem.
-//!
-//! The CPU time of the sandbox on the host comes from the cgroup of its process.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -27,12 +22,8 @@ use serde_json::json;
 use wasmtime::error::Context as _;
 use wasmtime::{bail, format_err};
 
-use super::cgroup::{Mounts, OfProcess};
-use super::{read_text, runtime};
-use crate::bindings::events::Dialect;
-use crate::bindings::types::Stats;
-use crate::error::{Error, NotFound, Result};
-use crate::snapshot::{Container, Snapshot};
+use crate::error::{Error, Result};
+use crate::snapshot::Container;
 use crate::text::shorten;
 
 /// How long all questions to one sentry may take together.
@@ -41,173 +32,22 @@ const TIME: Duration = Duration::from_secs(2);
 /// The longest answer, in bytes: some 100,000 containers.
 const LIMIT: usize = 16 << 20;
 
-/// A container that runsc has a state file of: its ID, and that of its sandbox.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Known {
-    pub(super) id: String,
-    pub(super) sandbox: String,
-}
-
-impl Known {
-    /// All of them in one of runsc's root folders, in order.
-    pub(super) fn all(root: &Path) -> io::Result<Vec<Self>> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir(root)? {
-            all.extend(entry?.file_name().to_str().and_then(Self::parse));
-        }
-        all.sort();
-        Ok(all)
-    }
-
-    /// The name of a state file, `ID_sandbox:SANDBOX.state`.
-    fn parse(name: &str) -> Option<Self> {
-        let (id, sandbox) = name.strip_suffix(".state")?.rsplit_once("_sandbox:")?;
-        (!id.is_empty() && !sandbox.is_empty()).then(|| Self {
-            id: id.to_owned(),
-            sandbox: sandbox.to_owned(),
-        })
-    }
-
-    pub(super) fn state_file(&self, root: &Path) -> PathBuf {
-        root.join(format!("{}_sandbox:{}.state", self.id, self.sandbox))
-    }
-}
-
-/// What is of use here in a state file (runsc/sandbox `Sandbox`).
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Sandbox {
-    pid: u32,
-    /// Absent in old versions. It is relative, to who knows what, where runsc's root folder was.
-    control_socket_path: Option<PathBuf>,
-    /// The cgroup that runsc made, under the name of its kind.
-    cgroup: Option<HashMap<String, Option<IgnoredAny>>>,
-}
-
-/// One reading of the sandbox that `known` belongs to.
-pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
-    #[derive(Deserialize)]
-    struct State {
-        sandbox: Sandbox,
-    }
-    let file = known.state_file(root);
-    let state: State = read_text(&file)
-        .map_err(Error::from)
-        .and_then(|text| serde_json::from_str(&text).context("not a state of runsc"))
-        .with_context(|| file.display().to_string())?;
-    let sandbox = state.sandbox;
-    let ids = Known::all(root).with_context(|| root.display().to_string())?;
-    let ids = ids
-        .into_iter()
-        .filter(|other| other.sandbox == known.sandbox);
-    let ids: Vec<_> = ids.map(|known| known.id).collect();
-
-    let mut sentry = match Sentry::connect(root, &known.sandbox, &sandbox) {
-        Ok(sentry) => sentry,
-        Err(e) if runtime::is_running(sandbox.pid, None)? => return Err(e),
-        Err(_) => return Err(NotFound("its sandbox is not running".to_owned()).into()),
-    };
-    let mut snapshot = read(&mut sentry, &known.sandbox, &ids).with_context(|| {
-        format!(
-            "cannot ask the sentry of sandbox {}",
-            shorten(&known.sandbox)
-        )
-    })?;
-    let host = sandbox.on_the_host();
-    let host = host.context("cannot read the sandbox's cgroup")?;
-    snapshot.cgroup_cpu_ns = host.cpu_ns;
-    // The sentry knows of no limit, but there may be one for all of it.
-    if host.memory_limit.is_some() {
-        for container in &mut snapshot.containers {
-            let stats = container.stats.get_or_insert_default();
-            stats.memory.usage.limit = host.memory_limit;
-        }
-    }
-    Ok(snapshot)
-}
-
-impl Sandbox {
-    /// What the host's cgroups say of the sandbox. Nothing where runsc made none: then the process is in
-    /// somebody else's group, or in the machine's root group, whose figures say nothing of it. runsc itself
-    /// takes the CPU time of that group, and on cgroup v2 always that of the parent group.
-    fn on_the_host(&self) -> Result<OfProcess> {
-        let made = |kind| {
-            self.cgroup
-                .as_ref()
-                .is_some_and(|c| matches!(c.get(kind), Some(Some(_))))
-        };
-        if !made("cgroupv1") && !made("cgroupv2") {
-            return Ok(OfProcess::default());
-        }
-        let path = format!("/proc/{}/cgroup", self.pid);
-        let cgroups = read_text(Path::new(&path)).with_context(|| path)?;
-        Mounts::of_this_process()?.of_process(&cgroups)
-    }
-}
-
-/// Asks about all containers in the sandbox. Those that the sentry doesn't know any more are left out.
-fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
-    let mut usage = None;
-    let mut containers = Vec::new();
-    for id in ids {
-        let Some((pids, used)) = sentry.event(id)? else {
-            continue;
-        };
-        usage = used.or(usage);
-        containers.push(Container {
-            id: id.clone(),
-            pids,
-            ..Container::default()
-        });
-    }
-    let memory_bytes = sentry.memory()?;
-    let inner = sentry.cgroups(&containers)?;
-    for (at, container) in containers.iter_mut().enumerate() {
-        container.cpu_ns = match (&usage, inner.get(at)) {
-            (Some(usage), _) => usage.get(&container.id).copied(),
-            (None, Some(inner)) => inner.cpu,
-            (None, None) => None,
-        };
-    }
-    // What the inner cgroups say of memory replaces the equal split where they say it of all. They leave
-    // out what the sentry needs for itself: every container carries its part of that. It is done here and
-    // not in the component, since nobody else sees all parts.
-    let measured: Option<Vec<u64>> = inner.iter().map(|inner| inner.memory).collect();
-    if let Some(measured) = measured.filter(|measured| !measured.is_empty()) {
-        let sum: u128 = measured.iter().copied().map(u128::from).sum();
-        for (container, part) in containers.iter_mut().zip(measured) {
-            let share = u128::from(memory_bytes) * u128::from(part) / sum.max(1);
-            let mut stats = Box::<Stats>::default();
-            stats.memory.usage.usage = u64::try_from(share).ok();
-            container.stats = Some(stats);
-        }
-    }
-    Ok(Snapshot {
-        dialect: Dialect::Runsc,
-        root: root.to_owned(),
-        memory_bytes,
-        cgroup_cpu_ns: None,
-        containers,
-        update_memory_error: None,
-    })
-}
-
 /// A container by the account of the cgroups inside the sandbox.
-struct Inner {
+pub(super) struct Inner {
     /// In bytes.
-    memory: Option<u64>,
+    pub(super) memory: Option<u64>,
     /// In nanoseconds.
-    cpu: Option<u64>,
+    pub(super) cpu: Option<u64>,
 }
 
 /// A connection to a sentry.
-struct Sentry {
+pub(super) struct Sentry {
     stream: UnixStream,
     deadline: Instant,
 }
 
 /// CPU time by container, in nanoseconds.
-type Usage = HashMap<String, u64>;
+pub(super) type Usage = HashMap<String, u64>;
 
 /// What a sentry answers: the result, or its error.
 type Answer<T> = Result<T, String>;
@@ -215,10 +55,9 @@ type Answer<T> = Result<T, String>;
 impl Sentry {
     /// Connects to the control socket: the one that the state names, the one in the root folder, or, with old
     /// versions, the one in the abstract namespace.
-    fn connect(root: &Path, id: &str, sandbox: &Sandbox) -> Result<Self> {
+    pub(super) fn connect(root: &Path, id: &str, named: Option<&Path>) -> Result<Self> {
         let in_root = root.join(format!("runsc-{id}.sock"));
-        let named = sandbox.control_socket_path.as_ref();
-        let paths = [named.filter(|path| path.is_absolute()), Some(&in_root)];
+        let paths = [named.filter(|path| path.is_absolute()), Some(&*in_root)];
         let path = paths.into_iter().flatten().find(|path| path.exists());
         let (name, address) = match path {
             Some(path) => (path.display().to_string(), SocketAddrUnix::new(path)),
@@ -247,7 +86,7 @@ impl Sentry {
 
     /// The live tasks of a container, and the CPU time of all containers in nanoseconds, where the sentry
     /// tells it here. `None` where the sentry doesn't know the container.
-    fn event(&mut self, id: &str) -> Result<Option<(u64, Option<Usage>)>> {
+    pub(super) fn event(&mut self, id: &str) -> Result<Option<(u64, Option<Usage>)>> {
         const METHOD: &str = "containerManager.Event";
         #[derive(Deserialize)]
         struct EventOut {
@@ -295,7 +134,7 @@ impl Sentry {
     }
 
     /// The memory of the whole sandbox, in bytes.
-    fn memory(&mut self) -> Result<u64> {
+    pub(super) fn memory(&mut self) -> Result<u64> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Kinds {
@@ -306,7 +145,7 @@ impl Sentry {
     }
 
     /// The containers by the account of the cgroups inside, in the same order. Empty where there are none.
-    fn cgroups(&mut self, containers: &[Container]) -> Result<Vec<Inner>> {
+    pub(super) fn cgroups(&mut self, containers: &[Container]) -> Result<Vec<Inner>> {
         #[derive(Deserialize)]
         struct Values {
             results: Option<Vec<Value>>,

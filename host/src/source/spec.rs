@@ -1,0 +1,83 @@
+//! Sources by name.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::Source;
+use super::cgroup::Cgroups;
+use super::runtime::{Kind, Runtimes};
+use super::scenario::Scenario;
+use crate::error::Result;
+
+/// A source by name: what `--source` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// `scenario:FILE`: recorded or invented instants.
+    Scenario(PathBuf),
+    /// `demo`: a built-in scenario of a pod.
+    Demo,
+    /// `cgroup[:ROOT]`: each group below ROOT is a container.
+    Cgroup(Option<PathBuf>),
+    /// `runc[:ROOT]`: the containers in runc's state folder.
+    Runc(Option<PathBuf>),
+    /// `crun[:ROOT]`: the containers in crun's state folder.
+    Crun(Option<PathBuf>),
+    /// `gvisor[:ROOT]`: the containers in runsc's root folder.
+    Gvisor(Option<PathBuf>),
+    /// Whatever runtime knows the container, looked up in that state folder, or in the usual ones.
+    Runtime(Option<PathBuf>),
+}
+
+impl FromStr for Spec {
+    type Err = String;
+
+    fn from_str(spec: &str) -> Result<Self, String> {
+        let (kind, place) = match spec.split_once(':') {
+            Some((kind, place)) => (kind, Some(PathBuf::from(place))),
+            None => (spec, None),
+        };
+        if place
+            .as_ref()
+            .is_some_and(|place| place.as_os_str().is_empty())
+        {
+            return Err("nothing stands behind the colon".to_owned());
+        }
+        match (kind, place) {
+            ("scenario", Some(file)) => Ok(Self::Scenario(file)),
+            ("scenario", None) => Err("a scenario needs a file: scenario:FILE".to_owned()),
+            ("demo", None) => Ok(Self::Demo),
+            ("cgroup", root) => Ok(Self::Cgroup(root)),
+            ("runc", root) => Ok(Self::Runc(root)),
+            ("crun", root) => Ok(Self::Crun(root)),
+            ("gvisor", root) => Ok(Self::Gvisor(root)),
+            _ => Err(
+                "there are scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT] and \
+                gvisor[:ROOT]"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl Spec {
+    /// Opens the source.
+    ///
+    /// # Errors
+    ///
+    /// Where a scenario is not valid, or there is no cgroup filesystem where one is expected. A
+    /// runtime's state is only read when a container is asked for.
+    pub fn open(&self) -> Result<Box<dyn Source>> {
+        Ok(match self {
+            Self::Scenario(file) => Box::new(Scenario::open(file)?),
+            Self::Demo => Box::new(Scenario::demo()?),
+            Self::Cgroup(root) => Box::new(Cgroups::open(root.as_deref())?),
+            Self::Runc(root) => Box::new(Runtimes::new(&[Kind::Runc], root.clone())),
+            Self::Crun(root) => Box::new(Runtimes::new(&[Kind::Crun], root.clone())),
+            Self::Gvisor(root) => Box::new(Runtimes::new(&[Kind::Gvisor], root.clone())),
+            Self::Runtime(root) => {
+                let kinds = [Kind::Runc, Kind::Crun, Kind::Gvisor];
+                Box::new(Runtimes::new(&kinds, root.clone()))
+            }
+        })
+    }
+}
