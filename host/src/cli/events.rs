@@ -1,0 +1,131 @@
+//! `eventout events`.
+
+use std::collections::HashSet;
+use std::mem::ManuallyDrop;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use eventout::{Component, Dialect, Error, Events, Formatter, Limits, Plugin, Result, Source};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::args::{Cli, DialectArg, EventsArgs};
+use super::output::Output;
+use super::stream::{Lines, repeat};
+
+/// Prints events of containers.
+pub(crate) fn run(
+    cli: &Cli,
+    args: &EventsArgs,
+    source: Box<dyn Source>,
+    out: &mut Output,
+) -> Result<()> {
+    let limits = cli.limits.limits();
+    let plugin = cli.component.as_ref();
+    let plugin = plugin.map(|file| Plugin::from_file(file, limits.clone()));
+    let (component, formatter) = match plugin.transpose()? {
+        Some(Plugin::Events(component)) => (component, None),
+        Some(Plugin::Formatter(formatter)) => {
+            if args.event_out || args.dialect.is_some() {
+                let file = cli.component.as_deref().unwrap_or(Path::new(""));
+                return Err(Error::msg(format!(
+                    "component {file:?} has a format of its own: neither --dialect nor --event-out goes with it"
+                )));
+            }
+            (Component::builtin(Limits::default())?, Some(formatter))
+        }
+        None => (Component::builtin(limits)?, None),
+    };
+    let mut events = Events::new(&component, source);
+    let dialect = args.dialect.map(|dialect| match dialect {
+        DialectArg::Runsc => Dialect::Runsc,
+        DialectArg::Runc => Dialect::Runc,
+    });
+    if !args.rhythm.stats {
+        raise_open_files();
+    }
+    // Once and for all: a stream does not go on with another container of a longer ID.
+    let mut ids = Vec::new();
+    for id in &args.containers {
+        match events.resolve(id) {
+            Ok(id) => ids.push(id),
+            Err(e) => out.fail(&e),
+        }
+    }
+    let ids = (!args.all).then_some(ids);
+    // The process ends with it. It leaves to the kernel what there is to free, which is faster.
+    let mut stream = ManuallyDrop::new(Stream {
+        events,
+        oom: !args.rhythm.stats && !args.event_out && formatter.is_none(),
+        formatter,
+        dialect,
+        event_out: args.event_out,
+        watched: HashSet::new(),
+    });
+    repeat(ids, args.rhythm, out, &mut *stream)
+}
+
+/// Has as many open files as this process may have: each control file of a container in a stream is one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    // Without it, files are opened for each line.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
+}
+
+/// The events of containers.
+struct Stream {
+    events: Events,
+    /// What gives them a form of its own.
+    formatter: Option<Formatter>,
+    dialect: Option<Dialect>,
+    event_out: bool,
+    /// Whether to tell of kills for want of memory.
+    oom: bool,
+    /// The containers that are watched for them, or can't be, which is told once.
+    watched: HashSet<String>,
+}
+
+impl Lines for Stream {
+    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>> {
+        let mut now = self.events.now()?;
+        let ids = match ids {
+            Some(ids) => ids.to_vec(),
+            None => {
+                let all = now.containers()?.into_iter();
+                all.map(|listed| listed.id).collect()
+            }
+        };
+        let lines = match &mut self.formatter {
+            Some(formatter) => {
+                let text = |id: &String| now.stats(id).and_then(|event| formatter.format(&event));
+                ids.iter().map(text).collect()
+            }
+            None if self.event_out => ids.iter().map(|id| now.event_json(id)).collect(),
+            None => now.stats_lines(&ids, self.dialect),
+        };
+        let mut lines: Vec<_> = ids.into_iter().zip(lines).collect();
+        if self.oom {
+            let alive = lines.iter().filter(|(_, line)| line.is_ok());
+            let alive: HashSet<_> = alive.map(|(id, _)| id.clone()).collect();
+            self.watched.retain(|id| alive.contains(id));
+            for id in alive {
+                if !self.watched.contains(&id) {
+                    if let Err(e) = self.events.watch_oom(&id) {
+                        lines.push((id.clone(), Err(e)));
+                    }
+                    self.watched.insert(id);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.events.oom_fd()
+    }
+
+    fn between(&mut self) -> Vec<Result<String>> {
+        let kills = self.events.oom_kills().into_iter();
+        kills.map(|id| self.events.oom_json(&id)).collect()
+    }
+}
