@@ -7,7 +7,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use eventout::{Component, Dialect, Events, Formatter, Limits, Plugin, Result, Spec, StatsEvent};
+use eventout::{
+    Component, Dialect, ErrorKind, Events, Formatter, Limits, Plugin, Result, Spec, StatsEvent,
+};
 use tests::{eventout, program, root, scratch};
 
 /// A list of as many errors as there are containers, at 32768, and at 64 where and how long it is.
@@ -282,7 +284,9 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     let many = module("unreachable", "").replace(SWEEP, AVALANCHE);
     let file = folder.join("answers-an-avalanche.wasm");
     fs::write(&file, component(&many, "eventout")).expect("it can be written");
-    let error = format!("{:#}", sweep(&file).expect_err("it is too much"));
+    let error = sweep(&file).expect_err("it is too much");
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
+    let error = format!("{error:#}");
     assert!(
         error.contains("handed over more than 33554432 bytes"),
         "{error}"
@@ -645,6 +649,7 @@ fn after_a_failure_the_next_call_has_a_new_instance() {
     for _ in 0..3 {
         assert_eq!(call().expect("the first call works"), "hello");
         let error = call().expect_err("the second call fails");
+        assert_eq!(error.kind(), ErrorKind::Component, "{error:?}");
         let error = format!("{error:#}");
         for text in [
             "container \"web\"",
@@ -674,8 +679,10 @@ fn limits_are_the_embedders() {
     };
     for _ in 0..3 {
         let begun = Instant::now();
-        let error = format!("{:#}", call().expect_err("it doesn't end"));
+        let error = call().expect_err("it doesn't end");
         let took = begun.elapsed();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
+        let error = format!("{error:#}");
         assert!(error.contains("took longer than 100ms"), "{error}");
         // Not before its time, and not long after: the machine may be busy.
         assert!(
@@ -708,6 +715,7 @@ fn limits_are_the_embedders() {
         .expect("a demo")
         .stats("web")
         .expect_err("a page is not enough");
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
     assert!(
         format!("{error:#}").contains("more than 65536 bytes of memory"),
         "{error:#}"

@@ -27,9 +27,9 @@ pub mod formatter {
     });
 }
 
-pub use eventout::stats::sandbox;
-pub use exports::eventout::stats::events;
-pub use records::eventout::stats::types;
+pub use self::eventout::stats::sandbox;
+pub use self::exports::eventout::stats::events;
+pub use self::records::eventout::stats::types;
 
 use events::Dialect;
 use types::ContainerCpu;

@@ -21,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! Errors say what was attempted, where and why, as a chain of causes. [`NotFound`] among them tells
-//! that a container is not there, or not any more, and [`Refused`] that asking again is of no use.
+//! An [`Error`] says what was attempted, where and why, as a chain of causes. Its [`ErrorKind`] tells whether
+//! the container has ended, the request can never be granted, or a later call may succeed.
 
 /// The example in the README compiles.
 #[cfg(doctest)]
@@ -48,10 +48,8 @@ pub use bindings::types::{
     Stats, StatsEvent, Throttling,
 };
 pub use component::{Component, Formatter, Plugin};
-pub use error::{Error, NotFound, Refused, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use limits::Limits;
 pub use monitor::{Events, Now};
 pub use snapshot::{Container, Snapshot};
 pub use source::{Listed, Source, Spec};
-/// Adds a cause to an error, as sources do.
-pub use wasmtime::error::Context;

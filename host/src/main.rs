@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -39,7 +40,8 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
         Command::Events(args) => events::run(cli, args, source, out),
         Command::List => {
             for listed in source.containers()? {
-                out.line(&serde_json::to_string(&listed)?)?;
+                let line = serde_json::to_string(&listed).map_err(io::Error::from)?;
+                out.line(&line)?;
             }
             out.flush()
         }

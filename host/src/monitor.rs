@@ -3,12 +3,12 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use wasmtime::error::Context as _;
-
 use crate::bindings::events::Dialect;
 use crate::bindings::types::{EventOut, StatsEvent};
 use crate::component::{Component, Instance};
-use crate::error::{Error, Refused, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Context as _, Error, Result, bail};
 use crate::snapshot::Snapshot;
 use crate::source::{Listed, Source};
 use crate::text::shorten;
@@ -35,7 +35,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// [`Refused`] where it could mean more than one.
+    /// [`ErrorKind::InvalidRequest`] where `container` could mean more than one.
     pub fn resolve(&mut self, container: &str) -> Result<String> {
         check_length(container)
             .and_then(|()| self.source.resolve(container))
@@ -47,7 +47,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Where the source can't be read.
+    /// [`ErrorKind::Source`] where the source can't be read.
     pub fn now(&mut self) -> Result<Now<'_>> {
         self.source.advance()?;
         Ok(Now(self))
@@ -60,7 +60,7 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Where the kernel refuses.
+    /// [`ErrorKind::Source`] where the kernel refuses.
     pub fn watch_oom(&mut self, container: &str) -> Result<()> {
         self.source.watch_oom(container)
     }
@@ -81,7 +81,8 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Where the component traps, or exceeds its limits.
+    /// [`ErrorKind::Component`] where the component traps, [`ErrorKind::Limit`] where it exceeds its limits,
+    /// [`ErrorKind::InvalidRequest`] where no container can have such an ID.
     pub fn oom_json(&mut self, container: &str) -> Result<String> {
         check_length(container)
             .and_then(|()| self.instance.oom_json(container))
@@ -120,7 +121,7 @@ impl Events {
             // Of one error, each container has a copy.
             Err(e) => {
                 let text = format!("{e:#}");
-                let copy = |id| Error::msg(text.clone()).context(cannot_get("stats", id));
+                let copy = |id| Error::new(e.kind(), text.clone()).context(cannot_get("stats", id));
                 lines.extend(ids.iter().map(|id| Err(copy(id))));
             }
         }
@@ -134,9 +135,12 @@ fn cannot_get(what: &str, container: &str) -> String {
 
 /// A source at one instant.
 ///
-/// All its calls fail with [`NotFound`] where there is no such container, with [`Refused`] where the
-/// answer would be no at any instant, and otherwise where the source can't be read, or where the
-/// component traps, exceeds its limits, or says that it failed.
+/// # Errors
+///
+/// All calls for an event fail with [`ErrorKind::ContainerNotFound`] where there is no such container (any more),
+/// [`ErrorKind::InvalidRequest`] where there never can be, or the component does not support the call,
+/// [`ErrorKind::Source`] where the source could not be read, [`ErrorKind::Component`] where the component trapped
+/// or returned what it must not, and [`ErrorKind::Limit`] where it exceeded its limits.
 pub struct Now<'a>(&'a mut Events);
 
 impl Now<'_> {
@@ -144,7 +148,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// Where the source can't be read.
+    /// [`ErrorKind::Source`] where the source can't be read.
     pub fn containers(&mut self) -> Result<Vec<Listed>> {
         self.0.source.containers()
     }
@@ -236,7 +240,10 @@ fn check_length(id: &str) -> Result<()> {
     const LIMIT: usize = 4096;
     if id.len() > LIMIT {
         let len = id.len();
-        return Err(Refused(format!("its ID has {len} bytes, and {LIMIT} are allowed")).into());
+        bail!(
+            InvalidRequest,
+            "its ID has {len} bytes, and {LIMIT} are allowed"
+        );
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use eventout::{Component, Dialect, Error, Events, Formatter, Limits, Plugin, Result, Source};
+use eventout::{
+    Component, Dialect, Error, ErrorKind, Events, Formatter, Limits, Plugin, Result, Source,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::args::{Cli, DialectArg, EventsArgs};
@@ -27,9 +29,12 @@ pub(crate) fn run(
         Some(Plugin::Formatter(formatter)) => {
             if args.event_out || args.dialect.is_some() {
                 let file = cli.component.as_deref().unwrap_or(Path::new(""));
-                return Err(Error::msg(format!(
-                    "component {file:?} has a format of its own: neither --dialect nor --event-out goes with it"
-                )));
+                return Err(Error::new(
+                    ErrorKind::InvalidRequest,
+                    format!(
+                        "component {file:?} has a format of its own: neither --dialect nor --event-out goes with it"
+                    ),
+                ));
             }
             (Component::builtin(Limits::default())?, Some(formatter))
         }

@@ -57,14 +57,7 @@ impl Output {
 
     /// Prints an error.
     pub(crate) fn report(&mut self, error: &Error) {
-        let mut text = format!("error: {error}\n");
-        let causes: Vec<_> = error.chain().skip(1).collect();
-        if !causes.is_empty() {
-            text.push_str("Caused by:\n");
-        }
-        for (at, cause) in causes.iter().enumerate() {
-            text.push_str(&format!("    {at}: {cause}\n"));
-        }
+        let text = format!("error: {error:?}\n");
         // There is nobody left to tell that this failed.
         let _ = io::stderr().write_all(text.as_bytes());
     }

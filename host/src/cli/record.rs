@@ -1,8 +1,9 @@
 //! `eventout record`.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 
-use eventout::{Context as _, NotFound, Result, Source};
+use eventout::{Error, ErrorKind, Result, Source};
 
 use super::args::Rhythm;
 use super::output::Output;
@@ -17,7 +18,7 @@ pub(crate) fn run(
 ) -> Result<()> {
     let container = source
         .resolve(container)
-        .with_context(|| format!("cannot record container {:?}", shorten(container)))?;
+        .map_err(|e| e.context(cannot_record(container)))?;
     repeat(Some(vec![container]), rhythm, out, &mut Recording(source))
 }
 
@@ -50,14 +51,16 @@ fn record(source: &mut dyn Source, container: &str) -> Result<String> {
             .iter()
             .all(|known| known.id != container)
         {
-            return Err(NotFound("there is no such container".to_owned()).into());
+            let why = "there is no such container";
+            return Err(Error::new(ErrorKind::ContainerNotFound, why));
         }
-        Ok(serde_json::to_string(&*snapshot)?)
+        Ok(serde_json::to_string(&*snapshot).map_err(io::Error::from)?)
     });
-    line.with_context(|| format!("cannot record container {:?}", shorten(container)))
+    line.map_err(|e| e.context(cannot_record(container)))
 }
 
-/// An ID as errors show it.
-fn shorten(container: &str) -> String {
-    format!("{container:.64}")
+/// Says what failed.
+fn cannot_record(container: &str) -> String {
+    let id = format!("{container:.64}");
+    format!("cannot record container {id:?}")
 }

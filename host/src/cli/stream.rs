@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use eventout::{NotFound, Refused, Result};
+use eventout::{ErrorKind, Result};
 
 use super::args::Rhythm;
 use super::output::{Output, Woken};
@@ -50,9 +50,10 @@ pub(crate) fn repeat(
                         }
                         Err(e) => e,
                     };
-                    let gone = e.is::<NotFound>();
-                    let over = gone || e.is::<Refused>();
-                    refused += usize::from(e.is::<Refused>());
+                    let gone = e.kind() == ErrorKind::ContainerNotFound;
+                    let invalid = e.kind() == ErrorKind::InvalidRequest;
+                    let over = gone || invalid;
+                    refused += usize::from(invalid);
                     if gone && (ids.is_none() || seen.contains(&id)) {
                         // What was there and is not any more has ended, as containers do.
                     } else {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Store, bail};
 
 use super::host::State;
 use super::runtime::{self, Runtime};
 use crate::bindings;
 use crate::bindings::events::{self, Dialect};
 use crate::bindings::types::{EventOut, StatsEvent};
-use crate::error::{Error, NotFound, Refused, Result};
+use crate::error::{Error, ErrorKind, Result, bail, error};
 use crate::limits::Limits;
 use crate::snapshot::Snapshot;
 use crate::text::clean;
@@ -31,21 +31,22 @@ impl Component {
     ///
     /// # Errors
     ///
-    /// Where this machine lacks something that its code needs.
+    /// [`ErrorKind::Component`] where this machine lacks something that its code needs.
     pub fn builtin(limits: Limits) -> Result<Self> {
         const CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/eventout.cwasm"));
-        let (runtime, component) = Runtime::new("eventout.wasm", limits, false, |engine| {
+        let new = Runtime::new("eventout.wasm", limits, false, |engine| {
             // SAFETY: the code is what `build.rs` made of the component with this very wasmtime. It is
             // part of this program, so whoever could change it could change the program too.
             unsafe { wasmtime::component::Component::deserialize(engine, CODE) }
-        })?;
-        Self::link(runtime, &component)
+        });
+        new.and_then(|(runtime, component)| Self::link(runtime, &component))
+            .map_err(|e| Error::from_cause(ErrorKind::Component, e))
     }
 
     pub(super) fn link(
         runtime: Runtime,
         component: &wasmtime::component::Component,
-    ) -> Result<Self> {
+    ) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&runtime.engine);
         bindings::Eventout::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let pre = bindings::EventoutPre::new(linker.instantiate_pre(component)?)?;
@@ -119,7 +120,7 @@ impl Instance {
             }
             let lines = guest.call_sweep_json(store, containers, dialect)?;
             if lines.len() != containers.len() {
-                bail!(
+                wasmtime::bail!(
                     "it gave {} lines of {} containers",
                     lines.len(),
                     containers.len()
@@ -141,7 +142,7 @@ impl Instance {
     fn call<T>(
         &mut self,
         snapshot: Arc<Snapshot>,
-        call: impl FnOnce(&events::Guest, &mut Store<State>) -> Result<T>,
+        call: impl FnOnce(&events::Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T> {
         let shared = &self.component.shared;
         shared.runtime.run(
@@ -164,19 +165,25 @@ impl Instance {
         }
         let name = &runtime.name;
         if line.contains('\n') {
-            bail!("component {name} answered with more than one line");
+            bail!(
+                Component,
+                "component {name} answered with more than one line"
+            );
         }
-        bail!("component {name} answered with control characters");
+        bail!(
+            Component,
+            "component {name} answered with control characters"
+        );
     }
 }
 
 /// The component's error as ours.
 fn from_component(error: events::Error) -> Error {
     match error {
-        events::Error::ContainerNotFound(text) => NotFound(clean(&text)).into(),
-        events::Error::Unsupported(text) => Refused(clean(&text)).into(),
+        events::Error::ContainerNotFound(text) => error!(ContainerNotFound, "{}", clean(&text)),
+        events::Error::Unsupported(text) => error!(InvalidRequest, "{}", clean(&text)),
         events::Error::NoContainer(text) | events::Error::Unavailable(text) => {
-            Error::msg(clean(&text))
+            error!(Source, "{}", clean(&text))
         }
     }
 }

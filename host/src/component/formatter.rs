@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
-use wasmtime::error::Context as _;
 
 use super::host::State;
 use super::runtime::{Instance, Runtime};
 use crate::bindings;
 use crate::bindings::types::StatsEvent;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Result, error};
 use crate::text::{clean, shorten};
 
 /// A component that gives events a form of its own, ready to run.
@@ -24,7 +23,7 @@ impl Formatter {
     pub(super) fn link(
         runtime: Runtime,
         component: &wasmtime::component::Component,
-    ) -> Result<Self> {
+    ) -> wasmtime::Result<Self> {
         // It gets nothing: there are only types to import.
         let linker = Linker::new(&runtime.engine);
         let pre = bindings::formatter::FormatterPre::new(linker.instantiate_pre(component)?)?;
@@ -39,7 +38,8 @@ impl Formatter {
     ///
     /// # Errors
     ///
-    /// Where the component says why not, traps, or exceeds its limits.
+    /// [`ErrorKind::Component`](crate::ErrorKind::Component) where the component traps or returns an error,
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) where it exceeds its limits.
     pub fn format(&mut self, event: &StatsEvent) -> Result<String> {
         let pre = &self.pre;
         let text = self.runtime.run(
@@ -48,7 +48,7 @@ impl Formatter {
             |store| pre.instantiate(store),
             |guest, store| guest.eventout_stats_format().call_format(store, event),
         );
-        text.and_then(|text| text.map_err(|why| Error::msg(clean(&why))))
+        text.and_then(|text| text.map_err(|why| error!(Component, "{}", clean(&why))))
             .with_context(|| {
                 let (id, name) = (shorten(&event.id), &self.runtime.name);
                 format!("cannot format stats of container {id} with component {name}")

@@ -1,8 +1,22 @@
 //! Limits of an instance's memory, tables and parts.
 
+use std::fmt;
+
 use wasmtime::{ResourceLimiter, Result, bail};
 
 use crate::limits::Limits;
+
+/// The error that stops an instance which needs more than it may have.
+#[derive(Debug)]
+pub(super) struct LimitExceeded(String);
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LimitExceeded {}
 
 /// Keeps one instance within its limits.
 pub(super) struct Limiter {
@@ -31,7 +45,10 @@ impl Limiter {
     /// Takes so many bytes of the memory that is left.
     fn take(&mut self, bytes: usize) -> Result<bool> {
         let Some(left) = self.memory_left.checked_sub(bytes) else {
-            bail!("it needs more than {} bytes of memory", self.memory);
+            bail!(LimitExceeded(format!(
+                "it needs more than {} bytes of memory",
+                self.memory
+            )));
         };
         self.memory_left = left;
         Ok(true)
@@ -58,7 +75,9 @@ impl ResourceLimiter for Limiter {
         /// What one takes of the host's memory, in bytes, at most.
         const ELEMENT: usize = 16;
         if desired > ELEMENTS {
-            bail!("it needs a table of more than {ELEMENTS} elements");
+            bail!(LimitExceeded(format!(
+                "it needs a table of more than {ELEMENTS} elements"
+            )));
         }
         self.take((desired - current) * ELEMENT)
     }

@@ -3,13 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use wasmtime::error::Context as _;
-
 use super::cache;
 use super::events::Component;
 use super::formatter::Formatter;
 use super::runtime::Runtime;
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Result, error};
 use crate::limits::Limits;
 use crate::linux::file::read;
 use crate::text::clean;
@@ -28,14 +26,14 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// Where the file can't be read, is not a component, lacks an export, or imports what is not in the
-    /// contract.
+    /// [`ErrorKind::Component`](crate::ErrorKind::Component) where the file can't be read, is not a component,
+    /// lacks an export, or imports what is not in the contract.
     pub fn from_file(file: &Path, limits: Limits) -> Result<Self> {
         /// The largest file that is taken for a component, in bytes.
         const LIMIT: u64 = 256 << 20;
         let name = clean(&file.display().to_string());
         let read = File::open(file).and_then(|file| read(file, LIMIT));
-        let plugin = read.map_err(Error::from).and_then(|wasm| {
+        let plugin = read.map_err(wasmtime::Error::from).and_then(|wasm| {
             let (runtime, component) = Runtime::new(&name, limits, true, |engine| {
                 cache::component(engine, &wasm)
             })?;
@@ -47,7 +45,7 @@ impl Plugin {
         });
         // What names are in it, the component chose.
         plugin
-            .map_err(|e| Error::msg(clean(&format!("{e:#}"))))
+            .map_err(|e| error!(Component, "{}", clean(&format!("{e:#}"))))
             .with_context(|| format!("cannot use component {name}"))
     }
 }

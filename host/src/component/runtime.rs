@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::error::Context as _;
-use wasmtime::{Engine, Store, Trap, format_err};
+use wasmtime::{Engine, Store, Trap};
 
 use super::engine;
 use super::epoch::Watchdog;
 use super::host::State;
-use super::limiter::Limiter;
-use crate::error::Result;
+use super::limiter::{LimitExceeded, Limiter};
+use crate::error::{Error, ErrorKind, Result, error};
 use crate::limits::Limits;
 use crate::snapshot::Snapshot;
 
@@ -32,8 +32,8 @@ impl Runtime {
         name: &str,
         limits: Limits,
         foreign: bool,
-        code: impl FnOnce(&Engine) -> Result<wasmtime::component::Component>,
-    ) -> Result<(Self, wasmtime::component::Component)> {
+        code: impl FnOnce(&Engine) -> wasmtime::Result<wasmtime::component::Component>,
+    ) -> wasmtime::Result<(Self, wasmtime::component::Component)> {
         let mut config = engine::config(foreign);
         // Ours is machine code already, and to get a compiler ready takes time.
         config.enable_compiler(foreign);
@@ -61,8 +61,8 @@ impl Runtime {
         &self,
         instance: &mut Option<Instance<I>>,
         snapshot: Arc<Snapshot>,
-        instantiate: impl FnOnce(&mut Store<State>) -> Result<I>,
-        call: impl FnOnce(&I, &mut Store<State>) -> Result<T>,
+        instantiate: impl FnOnce(&mut Store<State>) -> wasmtime::Result<I>,
+        call: impl FnOnce(&I, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T> {
         let watch = self.watchdog.as_ref().map(Watchdog::watch);
         let answer = match instance.take() {
@@ -90,26 +90,37 @@ impl Runtime {
                 }
                 Ok(answer)
             }
-            Err(e) if e.downcast_ref() == Some(&Trap::Interrupt) => Err(format_err!(
-                "component {} took longer than {:?}",
-                self.name,
-                self.limits.time
-            )),
-            Err(e) => Err(match e.root_cause().to_string() {
-                // wasmtime has no types for these.
-                why if why.starts_with("too much data is being copied") => format_err!(
-                    "component {} handed over more than {} bytes",
-                    self.name,
-                    self.limits.output
-                ),
-                why if why.contains(" count too high at ") => format_err!(
-                    "component {} has more than {} core modules, memories or tables",
-                    self.name,
-                    self.limits.instances
-                ),
-                _ => e.context(format!("component {} failed", self.name)),
-            }),
+            Err(e) => Err(self.failure(e)),
         }
+    }
+
+    /// Words the failure of a call.
+    fn failure(&self, error: wasmtime::Error) -> Error {
+        let Self { name, limits, .. } = self;
+        if error.downcast_ref() == Some(&Trap::Interrupt) {
+            return error!(Limit, "component {name} took longer than {:?}", limits.time);
+        }
+        // wasmtime has no public types for these two, only messages.
+        let cause = error.root_cause().to_string();
+        if cause.starts_with("too much data is being copied") {
+            let bytes = limits.output;
+            return error!(
+                Limit,
+                "component {name} handed over more than {bytes} bytes"
+            );
+        }
+        if cause.contains(" count too high at ") {
+            return error!(
+                Limit,
+                "component {name} has more than {} core modules, memories or tables",
+                limits.instances
+            );
+        }
+        let kind = match error.chain().any(|cause| cause.is::<LimitExceeded>()) {
+            true => ErrorKind::Limit,
+            false => ErrorKind::Component,
+        };
+        Error::from_cause(kind, error).context(format!("component {name} failed"))
     }
 
     fn store(&self, snapshot: Arc<Snapshot>) -> Store<State> {

@@ -2,11 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use wasmtime::bail;
-use wasmtime::error::Context as _;
-
 use super::file::read_text;
-use crate::error::Result;
+use crate::error::{Context as _, Result, bail};
 
 /// The mounted cgroup hierarchies.
 pub(crate) struct Mounts(Vec<Mount>);
@@ -28,7 +25,7 @@ impl Mounts {
             .with_context(|| format!("cannot find cgroup filesystems in {PATH}"))?;
         let mounts = Self::parse(&text);
         if mounts.0.is_empty() {
-            bail!("no cgroup filesystem is mounted, says {PATH}");
+            bail!(Source, "no cgroup filesystem is mounted, says {PATH}");
         }
         Ok(mounts)
     }

@@ -1,12 +1,11 @@
 //! Network interfaces of a process (/proc/PID/net/dev).
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use wasmtime::{bail, format_err};
-
 use crate::bindings::types::NetworkInterface;
-use crate::error::Result;
+use crate::error::{Result, bail, error};
 use crate::text::shorten;
 
 /// The interfaces in the network namespace of a process. `None` where that is the namespace of the machine
@@ -37,11 +36,11 @@ pub(crate) fn read_interfaces(file: &File) -> Result<Vec<NetworkInterface>> {
             break;
         }
         if len > LIMIT {
-            bail!("it is larger than {LIMIT} bytes");
+            bail!(Source, "it is larger than {LIMIT} bytes");
         }
         bytes.resize(len + PAGE, 0);
     }
-    interfaces(str::from_utf8(&bytes[..len])?)
+    interfaces(str::from_utf8(&bytes[..len]).map_err(io::Error::other)?)
 }
 
 /// The interfaces in a /proc/PID/net/dev, but for the loopback interface.
@@ -68,7 +67,8 @@ fn interfaces(text: &str) -> Result<Vec<NetworkInterface>> {
             })
         };
         row().ok_or_else(|| {
-            format_err!(
+            error!(
+                Source,
                 "line {at}: {} is not an interface and its figures",
                 shorten(line)
             )

@@ -1,16 +1,16 @@
 //! Processes, and whether they run.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use wasmtime::error::Context as _;
 
 use super::file::is_absent;
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 
 /// A process. Another one that gets its number is not taken for it.
 pub(crate) enum Process {
@@ -50,7 +50,8 @@ impl Process {
         match self {
             Self::Pidfd(pidfd) => {
                 let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
-                Ok(poll(&mut ended, Some(&Timespec::default()))? == 0)
+                let ready = poll(&mut ended, Some(&Timespec::default()));
+                Ok(ready.map_err(io::Error::from)? == 0)
             }
             Self::Stat(stat) => Ok(Self::read(stat)?.is_some()),
         }

@@ -4,14 +4,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmtime::bail;
-use wasmtime::error::Context as _;
-
 use super::open::Kept;
 use super::{Listed, Source, check_folder_name};
 use crate::bindings::events::Dialect;
 use crate::bindings::types::{NetworkInterface, Stats};
-use crate::error::{NotFound, Result};
+use crate::error::{Context as _, Result, bail};
 use crate::linux::cgroup::{Group, Paths};
 use crate::linux::mountinfo::Mounts;
 use crate::snapshot::{Container, Snapshot};
@@ -49,7 +46,7 @@ impl Cgroups {
     fn locate(root: &Path) -> Result<Paths> {
         let root = root.canonicalize()?;
         if !root.is_dir() {
-            bail!("it is not a folder");
+            bail!(Source, "it is not a folder");
         }
         // Without cgroup filesystems there may still be folders laid out like them.
         if let Ok(mounts) = Mounts::of_this_process()
@@ -65,7 +62,7 @@ impl Cgroups {
         let paths = self.parent.child(container);
         if paths.is_empty() {
             let name = &self.name;
-            return Err(NotFound(format!("{name} has no such child group")).into());
+            bail!(ContainerNotFound, "{name} has no such child group");
         }
         Group::open(&paths)
     }
@@ -124,7 +121,10 @@ pub(super) fn snapshot(
         ..group.stats()?
     };
     let (Some(memory_bytes), Some(pids)) = (stats.memory.usage.usage, stats.pids.current) else {
-        bail!("cannot read memory and pids: no mounted hierarchy accounts for both");
+        bail!(
+            Source,
+            "cannot read memory and pids: no mounted hierarchy accounts for both"
+        );
     };
     let total = stats.cpu.usage.total;
     Ok(Snapshot {

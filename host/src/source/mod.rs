@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::{Refused, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Result, bail};
+
 use crate::snapshot::Snapshot;
 
 pub use spec::Spec;
@@ -27,14 +30,14 @@ pub trait Source: Send {
     ///
     /// # Errors
     ///
-    /// Where the source can't be read.
+    /// [`ErrorKind::Source`] where the source can't be read.
     fn containers(&mut self) -> Result<Vec<Listed>>;
 
     /// The ID of the container that `container` means: itself, unless the source's users may shorten IDs.
     ///
     /// # Errors
     ///
-    /// Where it could mean more than one.
+    /// [`ErrorKind::InvalidRequest`] where `container` could mean more than one.
     fn resolve(&mut self, container: &str) -> Result<String> {
         Ok(container.to_owned())
     }
@@ -44,7 +47,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     ///
-    /// Where the source can't be read.
+    /// [`ErrorKind::Source`] where the source can't be read.
     fn advance(&mut self) -> Result<()> {
         Ok(())
     }
@@ -53,8 +56,9 @@ pub trait Source: Send {
     ///
     /// # Errors
     ///
-    /// Where the source can't be read; [`NotFound`] where there is no such container any more. A
-    /// snapshot without the container is as good, and says so in gVisor's words.
+    /// [`ErrorKind::ContainerNotFound`] where there is no such container any more (a snapshot without the
+    /// container is as good, and says so in gVisor's words), [`ErrorKind::InvalidRequest`] where there can be
+    /// none, [`ErrorKind::Source`] where the source can't be read.
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>>;
 
     /// Watches a container, of which there was a snapshot, for tasks that the kernel kills for want of
@@ -63,7 +67,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     ///
-    /// Where that is not allowed, or there are too many.
+    /// [`ErrorKind::Source`] where that is not allowed, or too many containers are watched.
     fn watch_oom(&mut self, _container: &str) -> Result<()> {
         Ok(())
     }
@@ -104,8 +108,8 @@ fn check_folder_name(id: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Refused(format!(
+    bail!(
+        InvalidRequest,
         "no container of this source can have such an ID: {why}"
-    ))
-    .into())
+    );
 }

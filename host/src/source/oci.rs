@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use wasmtime::error::Context as _;
 
 use super::cgroup;
 use crate::bindings::types::NetworkInterface;
-use crate::error::{NotFound, Result};
+use crate::error::{Context as _, Result, bail, error};
 use crate::linux::cgroup::{Group, Paths};
 use crate::linux::mountinfo::Mounts;
 use crate::linux::network::{interfaces_of, read_interfaces};
@@ -42,7 +41,7 @@ impl Running {
             None => self.process.is_running()?,
         };
         if !alive {
-            return Err(NotFound("it is not running".to_owned()).into());
+            bail!(ContainerNotFound, "it is not running");
         }
         let interfaces = self.interfaces();
         let interfaces = interfaces.context("cannot read network interfaces")?;
@@ -118,7 +117,7 @@ pub(super) fn crun_state(text: &str) -> Result<State> {
 
 impl State {
     pub(super) fn open(&self) -> Result<Running> {
-        let not_running = || NotFound("it is not running".to_owned());
+        let not_running = || error!(ContainerNotFound, "it is not running");
         let process = Process::open(self.pid, self.started)?.ok_or_else(not_running)?;
         let paths = match &self.cgroups {
             Folders::ByController(folders) => Paths::new(folders),
@@ -128,7 +127,7 @@ impl State {
             }
         };
         if paths.is_empty() {
-            return Err(NotFound("its cgroup has gone".to_owned()).into());
+            bail!(ContainerNotFound, "its cgroup has gone");
         }
         Ok(Running {
             process,

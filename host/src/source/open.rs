@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
-use wasmtime::error::Context as _;
-
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 use crate::linux::cgroup::{Group, Watch};
 use crate::text::shorten;
 

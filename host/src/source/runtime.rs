@@ -8,14 +8,11 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wasmtime::error::Context as _;
-use wasmtime::{bail, format_err};
-
 use super::gvisor::{self, Known};
 use super::oci::{self, Running};
 use super::open::Kept;
 use super::{Listed, Source, check_folder_name};
-use crate::error::{Error, NotFound, Refused, Result};
+use crate::error::{Context as _, Error, Result, bail, error};
 use crate::linux::file::{is_absent, read_text};
 use crate::linux::process::Process;
 use crate::snapshot::Snapshot;
@@ -153,13 +150,14 @@ impl Runtimes {
                 Err(e) if is_absent(&e) => {}
                 Err(e) => {
                     let path = place.state_file(id);
-                    unreadable = Some(format_err!("{e}").context(path.display().to_string()));
+                    unreadable = Some(error!(Source, "{e}").context(path.display().to_string()));
                 }
             }
         }
         if found.len() > 1 {
             let names: Vec<_> = found.iter().map(|(place, _)| place.name()).collect();
             bail!(
+                Source,
                 "more than one runtime knows it, choose one: --source {}",
                 names.join(" or ")
             );
@@ -170,7 +168,7 @@ impl Runtimes {
                     .iter()
                     .map(|place| place.state_file(id).display().to_string())
                     .collect();
-                NotFound(format!("there is no {}", files.join(", no "))).into()
+                error!(ContainerNotFound, "there is no {}", files.join(", no "))
             })
         })
     }
@@ -255,7 +253,10 @@ impl Source for Runtimes {
                 let more = if n > 5 { ", ..." } else { "" };
                 ids.truncate(5);
                 let ids = ids.join(", ");
-                Err(Refused(format!("it could be any of {n}: {ids}{more}")).into())
+                Err(error!(
+                    InvalidRequest,
+                    "it could be any of {n}: {ids}{more}"
+                ))
             }
         }
     }

@@ -4,11 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmtime::error::Context as _;
-use wasmtime::{bail, format_err};
-
 use super::{Listed, Source};
-use crate::error::Result;
+use crate::error::{Context as _, Result, bail, error};
 use crate::linux::file::read;
 use crate::snapshot::Snapshot;
 use crate::text::shorten;
@@ -46,13 +43,13 @@ impl Scenario {
                 continue;
             }
             let instant = parse_instant(line).map_err(|(column, why)| match column {
-                Some(column) => format_err!("{file}:{number}:{column}: {why}"),
-                None => format_err!("{file}:{number}: {why}"),
+                Some(column) => error!(Source, "{file}:{number}:{column}: {why}"),
+                None => error!(Source, "{file}:{number}: {why}"),
             });
             instants.push(Arc::new(instant.context("not a valid scenario")?));
         }
         if instants.is_empty() {
-            bail!("not a valid scenario: {file} has no instant in it");
+            bail!(Source, "not a valid scenario: {file} has no instant in it");
         }
         Ok(Self {
             name,

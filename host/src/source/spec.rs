@@ -64,8 +64,8 @@ impl Spec {
     ///
     /// # Errors
     ///
-    /// Where a scenario is not valid, or there is no cgroup filesystem where one is expected. A
-    /// runtime's state is only read when a container is asked for.
+    /// [`ErrorKind::Source`](crate::ErrorKind::Source) where a scenario is not valid, or there is no cgroup
+    /// filesystem where one is expected. The state of a runtime is not read before a container is.
     pub fn open(&self) -> Result<Box<dyn Source>> {
         Ok(match self {
             Self::Scenario(file) => Box::new(Scenario::open(file)?),

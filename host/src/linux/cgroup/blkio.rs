@@ -1,11 +1,9 @@
 //! Block I/O.
 
-use wasmtime::bail;
-
 use super::dir::Folder;
 use super::parse::{device, lines, number};
 use crate::bindings::types::BlkioEntry;
-use crate::error::Result;
+use crate::error::{Result, bail};
 use crate::text::shorten;
 
 /// The field of an entry that one list has the values of.
@@ -155,7 +153,7 @@ fn accounts(text: &str) -> Result<Vec<Account>> {
             ["Total", _] => return Ok(None),
             [name, value] => (name, "", value),
             [name, op, value] => (name, op, value),
-            _ => bail!("{} is not a device and a figure", shorten(line)),
+            _ => bail!(Source, "{} is not a device and a figure", shorten(line)),
         };
         let (major, minor) = device(name)?;
         Ok(Some(Account {

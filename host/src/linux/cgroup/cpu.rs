@@ -1,11 +1,9 @@
 //! CPU time and throttling.
 
-use wasmtime::bail;
-
 use super::dir::Folder;
 use super::parse::{entry, lines, nanoseconds, number, numbers};
 use crate::bindings::types::{CpuUsage, Throttling};
-use crate::error::Result;
+use crate::error::{Result, bail};
 
 /// Reads CPU time from the folder of v1's cpuacct.
 pub(super) fn usage_v1(folder: &mut Folder) -> Result<CpuUsage> {
@@ -62,7 +60,7 @@ fn usage_all(text: &str) -> Result<(Vec<u64>, Vec<u64>)> {
         None => return Ok(Default::default()),
         Some(heading) => {
             if heading?.is_some() {
-                bail!("it has no heading of cpu, user and system");
+                bail!(Source, "it has no heading of cpu, user and system");
             }
         }
     }

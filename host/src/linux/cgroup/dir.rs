@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -12,10 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
-use wasmtime::error::Context as _;
-use wasmtime::format_err;
 
-use crate::error::Result;
+use crate::error::{Context as _, Result, error};
 
 /// One folder of a group.
 pub(super) struct Folder {
@@ -42,7 +41,7 @@ pub(super) enum Kind {
 }
 
 impl Folder {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&dir)?;
@@ -91,10 +90,10 @@ impl Folder {
         match result {
             Ok(parsed) => parsed.map(Some),
             Err(Errno::NOENT | Errno::NODEV) => Ok(None),
-            Err(Errno::SPIPE | Errno::ISDIR) => Err(format_err!("it is not a regular file")),
-            Err(Errno::FBIG) => Err(format_err!("it is larger than {LARGEST} bytes")),
-            Err(Errno::ILSEQ) => Err(format_err!("it is not UTF-8")),
-            Err(e) => Err(e.into()),
+            Err(Errno::SPIPE | Errno::ISDIR) => Err(error!(Source, "it is not a regular file")),
+            Err(Errno::FBIG) => Err(error!(Source, "it is larger than {LARGEST} bytes")),
+            Err(Errno::ILSEQ) => Err(error!(Source, "it is not UTF-8")),
+            Err(e) => Err(io::Error::from(e).into()),
         }
         .with_context(|| self.path.join(name).display().to_string())
     }

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use wasmtime::error::Context as _;
-
 use super::dir::{Folder, Kind};
 use super::hugetlb::HugetlbFiles;
 use super::parse::{maximum, number};
 use super::paths::{Paths, UNIFIED};
 use super::{blkio, cpu, cpuset, hugetlb, memory, pids, psi};
 use crate::bindings::types::{Blkio, Cpu, Cpuset, Hugetlb, Memory, Pids, Stats};
-use crate::error::{NotFound, Result};
+use crate::error::{Context as _, Result, bail};
 
 /// One control group, open for reading.
 pub(crate) struct Group {
@@ -67,7 +65,7 @@ impl Group {
         });
         let mut folders = self.folders.values();
         if folders.any(|folder| (holes || folder.kind == Kind::Other) && folder.is_gone()) {
-            return Err(NotFound("its cgroup has gone".to_owned()).into());
+            bail!(ContainerNotFound, "its cgroup has gone");
         }
         stats
     }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
@@ -19,11 +19,10 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-use wasmtime::error::Context as _;
 
 use super::group::Group;
 use super::parse::value_of;
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 
 /// The containers whose kills are watched.
 #[derive(Default)]
@@ -65,7 +64,7 @@ impl Wakers {
     /// The last of them: a kill that takes longer is told with the next one, or at the end.
     const LAST: Duration = Duration::from_secs(2);
 
-    fn new() -> Result<Self> {
+    fn new() -> io::Result<Self> {
         let wakers = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             v1: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -84,10 +83,10 @@ impl Wakers {
     }
 
     /// Has the timer wake us once.
-    fn rest(&self) -> Result<()> {
+    fn rest(&self) -> io::Result<()> {
         let once = Itimerspec {
             it_interval: Timespec::default(),
-            it_value: Timespec::try_from(self.pause)?,
+            it_value: Timespec::try_from(self.pause).map_err(io::Error::other)?,
         };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         Ok(())
@@ -222,6 +221,7 @@ impl Watched {
     fn count(&self) -> Result<u64> {
         let mut text = [0; 1024];
         let len = self.counter.read_at(&mut text, 0)?;
-        value_of(str::from_utf8(&text[..len])?, "oom_kill")
+        let text = str::from_utf8(&text[..len]).map_err(io::Error::other)?;
+        value_of(text, "oom_kill")
     }
 }

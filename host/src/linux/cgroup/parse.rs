@@ -1,9 +1,6 @@
 //! Values in interface files.
 
-use wasmtime::error::Context as _;
-use wasmtime::{bail, format_err};
-
-use crate::error::Result;
+use crate::error::{Context as _, Result, bail, error};
 use crate::text::shorten;
 
 /// A number. The kernel may print counters that should be above zero as negative for a moment: they
@@ -14,7 +11,7 @@ pub(super) fn number(text: &str) -> Result<u64> {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(0),
         _ => text
             .parse()
-            .map_err(|e| format_err!("{} is not a figure: {e}", shorten(text))),
+            .map_err(|e| error!(Source, "{} is not a figure: {e}", shorten(text))),
     }
 }
 
@@ -22,7 +19,7 @@ pub(super) fn number(text: &str) -> Result<u64> {
 pub(super) fn signed(text: &str) -> Result<i64> {
     let text = text.trim_ascii();
     text.parse()
-        .map_err(|e| format_err!("{} is not a figure: {e}", shorten(text)))
+        .map_err(|e| error!(Source, "{} is not a figure: {e}", shorten(text)))
 }
 
 /// A limit of v2, or of pids: a number, or `max`, which counts as the largest one.
@@ -46,11 +43,11 @@ pub(super) fn ranges(text: &str) -> Result<Vec<u16>> {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let (from, to) = match (from.parse::<u16>(), to.parse::<u16>()) {
             (Ok(from), Ok(to)) if from <= to => (from, to),
-            _ => bail!("{} is not a range of numbers", shorten(part)),
+            _ => bail!(Source, "{} is not a range of numbers", shorten(part)),
         };
         all.extend(from..=to);
         if all.len() > 1 << 16 {
-            bail!("it lists more numbers than there are");
+            bail!(Source, "it lists more numbers than there are");
         }
     }
     Ok(all)
@@ -70,7 +67,7 @@ pub(super) fn lines<'a, T>(
 pub(super) fn entry(line: &str) -> Result<(&str, u64)> {
     let (name, figure) = line
         .split_once(' ')
-        .ok_or_else(|| format_err!("{} is not a name and a figure", shorten(line)))?;
+        .ok_or_else(|| error!(Source, "{} is not a name and a figure", shorten(line)))?;
     Ok((name, number(figure)?))
 }
 
@@ -105,7 +102,7 @@ pub(super) fn value_of(text: &str, name: &str) -> Result<u64> {
 pub(super) fn nanoseconds(name: &str, figure: u64, factor: u64) -> Result<u64> {
     figure
         .checked_mul(factor)
-        .ok_or_else(|| format_err!("{name} {figure} is out of range"))
+        .ok_or_else(|| error!(Source, "{name} {figure} is out of range"))
 }
 
 /// The two numbers of a device.
@@ -113,7 +110,7 @@ pub(super) fn device(text: &str) -> Result<(u64, u64)> {
     let numbers = text
         .split_once(':')
         .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    numbers.ok_or_else(|| format_err!("{} is not the number of a device", shorten(text)))
+    numbers.ok_or_else(|| error!(Source, "{} is not the number of a device", shorten(text)))
 }
 
 #[cfg(test)]

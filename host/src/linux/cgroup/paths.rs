@@ -3,10 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
-use wasmtime::bail;
-use wasmtime::error::Context as _;
-
-use crate::error::Result;
+use crate::error::{Context as _, Result, bail};
 use crate::linux::file::folders;
 use crate::linux::mountinfo::Mounts;
 
@@ -29,7 +26,7 @@ impl Paths {
             .components()
             .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
         {
-            bail!("{} is not the path of a cgroup", path.display());
+            bail!(Source, "{} is not the path of a cgroup", path.display());
         }
         let folders = CONTROLLERS.iter().filter_map(|&controller| {
             let v1 = (controller != UNIFIED).then_some(controller);
@@ -67,7 +64,10 @@ impl Paths {
             }
         }
         if paths.0.is_empty() {
-            bail!("it is neither in a cgroup filesystem nor laid out like one");
+            bail!(
+                Source,
+                "it is neither in a cgroup filesystem nor laid out like one"
+            );
         }
         Ok(paths)
     }

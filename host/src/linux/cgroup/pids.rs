@@ -3,9 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use wasmtime::error::Context as _;
-
-use crate::error::Result;
+use crate::error::{Context as _, Result};
 use crate::linux::file::{folders, read_text};
 
 /// The number of tasks in a group and the groups in it. `None` where the group has no such list.

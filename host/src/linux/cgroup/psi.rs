@@ -1,18 +1,20 @@
 //! Pressure: how long tasks waited for a resource.
 
 use rustix::io::Errno;
-use wasmtime::format_err;
 
 use super::dir::Folder;
 use super::parse::{lines, number};
 use crate::bindings::types::{Psi, PsiData};
-use crate::error::Result;
+use crate::error::{Result, error};
 use crate::text::shorten;
 
 /// Reads pressure. `None` where the kernel doesn't measure it, or not for this group.
 pub(super) fn read(folder: &mut Folder, name: &str) -> Result<Option<Psi>> {
     match folder.get(name, pressure) {
-        Err(e) if e.downcast_ref() == Some(&Errno::OPNOTSUPP) => Ok(None),
+        Err(e) => match e.find().and_then(Errno::from_io_error) {
+            Some(Errno::OPNOTSUPP) => Ok(None),
+            _ => Err(e),
+        },
         pressure => pressure,
     }
 }
@@ -30,7 +32,7 @@ fn pressure(text: &str) -> Result<Psi> {
         for word in words {
             let (key, value) = word
                 .split_once('=')
-                .ok_or_else(|| format_err!("{} is not a name and a figure", shorten(word)))?;
+                .ok_or_else(|| error!(Source, "{} is not a name and a figure", shorten(word)))?;
             match key {
                 "avg10" => data.avg10 = basis_points(value)?,
                 "avg60" => data.avg60 = basis_points(value)?,
@@ -64,7 +66,7 @@ fn basis_points(text: &str) -> Result<u32> {
             .checked_mul(100)?
             .checked_add(part)
     };
-    points().ok_or_else(|| format_err!("{} is not a per cent", shorten(text)))
+    points().ok_or_else(|| error!(Source, "{} is not a per cent", shorten(text)))
 }
 
 #[cfg(test)]

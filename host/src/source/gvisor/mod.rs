@@ -5,11 +5,9 @@ mod urpc;
 
 use std::path::Path;
 
-use wasmtime::error::Context as _;
-
 use crate::bindings::events::Dialect;
 use crate::bindings::types::Stats;
-use crate::error::{NotFound, Result};
+use crate::error::{Context as _, Result, bail};
 use crate::linux::process::is_running;
 use crate::snapshot::{Container, Snapshot};
 use crate::text::shorten;
@@ -32,7 +30,7 @@ pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
         match Sentry::connect(root, &known.sandbox, sandbox.control_socket_path.as_deref()) {
             Ok(sentry) => sentry,
             Err(e) if is_running(sandbox.pid, None)? => return Err(e),
-            Err(_) => return Err(NotFound("its sandbox is not running".to_owned()).into()),
+            Err(_) => bail!(ContainerNotFound, "its sandbox is not running"),
         };
     let mut snapshot = read(&mut sentry, &known.sandbox, &ids).with_context(|| {
         format!(

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use wasmtime::error::Context as _;
 
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::linux::cgroup::OfProcess;
 use crate::linux::file::read_text;
 use crate::linux::mountinfo::Mounts;

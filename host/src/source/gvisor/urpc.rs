@@ -19,10 +19,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use wasmtime::error::Context as _;
-use wasmtime::{bail, format_err};
 
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result, bail, error};
 use crate::snapshot::Container;
 use crate::text::shorten;
 
@@ -175,6 +173,7 @@ impl Sentry {
         };
         if values.len() != files.len() {
             bail!(
+                Source,
                 "Cgroups.ReadControlFiles: {} answers to {} questions",
                 values.len(),
                 files.len()
@@ -219,7 +218,7 @@ impl Sentry {
                 bytes: 0,
             });
             let mut json = serde_json::Deserializer::from_reader(reader);
-            let reply = Reply::<T>::deserialize(&mut json)?;
+            let reply = Reply::<T>::deserialize(&mut json).map_err(io::Error::other)?;
             Ok(match (reply.success, reply.result) {
                 (false, _) => Err(reply.err),
                 (true, Some(result)) => Ok(result),
@@ -269,5 +268,5 @@ impl Read for Answers<'_> {
 
 /// A sentry's error as ours: a method that it doesn't have, most of all.
 fn refused(method: &str, error: &str) -> Error {
-    format_err!("{method}: the sentry says {}", shorten(error))
+    error!(Source, "{method}: the sentry says {}", shorten(error))
 }
