@@ -1,5 +1,7 @@
 //! What the tests share: the program, goldens, and tools that may be missing.
 
+pub mod artifact;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,7 @@ pub fn component(mut module: Vec<u8>, world: &str, others: &str) -> Vec<u8> {
     let world = resolve
         .select_world(&[package], Some(world))
         .expect("there is such a world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
         .expect("it can be embedded");
     ComponentEncoder::default()
         .validate(true)
