@@ -134,9 +134,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn entries<V: Copy>(entries: &[(&str, V)]) -> Vec<(String, V)> {
-        let owned = entries
-            .iter()
-            .map(|&(key, value)| (key.to_owned(), value));
+        let owned = entries.iter().map(|&(key, value)| (key.to_owned(), value));
         owned.collect()
     }
 
@@ -206,7 +204,12 @@ mod tests {
     fn cpu_time_is_scaled_to_the_cgroup_as_go_does_it() {
         let total = |mine, all: u64, cgroup, containers: usize| {
             let mut usage = vec![("mine", mine)];
-            usage.extend(["b", "c", "d"].map(|id| (id, 0)).iter().take(containers - 1));
+            usage.extend(
+                ["b", "c", "d"]
+                    .map(|id| (id, 0))
+                    .iter()
+                    .take(containers - 1),
+            );
             if let Some(second) = usage.get_mut(1) {
                 second.1 = all.wrapping_sub(mine);
             }
@@ -250,7 +253,11 @@ mod tests {
     fn measured_values_replace_estimates_one_by_one() {
         let usage = entries(&[("a", 1), ("b", 3)]);
         let sandbox = Sandbox::new(Some(90), 4, Some("pause".to_owned()), usage);
-        let stats = |measured| sandbox.stats_event("a".to_owned(), 2, Some(8), measured).data;
+        let stats = |measured| {
+            sandbox
+                .stats_event("a".to_owned(), 2, Some(8), measured)
+                .data
+        };
 
         let estimated = stats(Stats::default());
         assert_eq!(estimated.pids.current, Some(2));

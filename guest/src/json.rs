@@ -37,9 +37,7 @@ pub fn oom_event(container: &str) -> String {
 /// Returns the text that `write` makes, of about `capacity` bytes.
 fn encode(
     capacity: usize,
-    write: impl FnOnce(
-        &mut serde_json::Serializer<&mut Vec<u8>, GoFormatter>,
-    ) -> serde_json::Result<()>,
+    write: impl FnOnce(&mut serde_json::Serializer<&mut Vec<u8>, GoFormatter>) -> serde_json::Result<()>,
 ) -> String {
     let mut json = Vec::with_capacity(capacity);
     let mut serializer = serde_json::Serializer::with_formatter(&mut json, GoFormatter);

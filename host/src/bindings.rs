@@ -1,14 +1,14 @@
 //! The contract in `wit/` as Rust types.
 
-// What the macro makes has no documentation but that of `wit/`.
+// The documentation of generated items is that of `wit/`.
 #![allow(missing_docs)]
 
-/// The records apart, since they have defaults, which errors have not.
+/// The records apart from the errors, which have no default.
 mod records {
     wasmtime::component::bindgen!({
         path: "../wit",
         interfaces: "import eventout:stats/types@0.1.0;",
-        additional_derives: [Clone, Default, PartialEq],
+        additional_derives: [Clone, Default, PartialEq, serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -30,20 +30,3 @@ pub mod formatter {
 pub use self::eventout::stats::sandbox;
 pub use self::exports::eventout::stats::events;
 pub use self::records::eventout::stats::types;
-
-use events::Dialect;
-use types::ContainerCpu;
-
-impl ContainerCpu {
-    /// The ID of each container, and its CPU time in nanoseconds.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.containers.split('\0').zip(self.usage.iter().copied())
-    }
-}
-
-impl Default for Dialect {
-    /// That of the reference.
-    fn default() -> Self {
-        Self::Runsc
-    }
-}

@@ -4,7 +4,7 @@
 //! gives it a [`Source`] of facts, keeps it within [`Limits`], and hands on its answers:
 //!
 //! ```
-//! use eventout::{Component, Dialect, Events, Limits, Spec};
+//! use eventout::{Component, Events, Format, Limits, Spec};
 //!
 //! # fn main() -> eventout::Result<()> {
 //! let component = Component::builtin(Limits::default())?;
@@ -15,7 +15,7 @@
 //! assert_eq!(event.data.pids.current, Some(3));
 //! assert_eq!(event.data.memory.usage.usage, Some(61_728_394)); // bytes
 //!
-//! let line = events.now()?.stats_json("web", Dialect::Runsc)?;
+//! let line = events.now()?.stats_json("web", Format::Gvisor)?;
 //! assert!(line.starts_with(r#"{"type":"stats","id":"web","data":{"cpu":"#));
 //! # Ok(())
 //! # }
@@ -41,15 +41,13 @@ mod snapshot;
 mod source;
 mod text;
 
-pub use bindings::events::Dialect;
 pub use bindings::types::{
-    Blkio, BlkioEntry, CmtStats, ContainerCpu, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, IntelRdt,
-    L3CacheInfo, MbmStats, MemBwInfo, Memory, MemoryEntry, NetworkInterface, Pids, Psi, PsiData,
-    Stats, StatsEvent, Throttling,
+    Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, Memory, MemoryEntry,
+    NetworkInterface, Pids, Psi, PsiData, Stats, StatsEvent, Throttling,
 };
 pub use component::{Component, Formatter, Plugin};
 pub use error::{Error, ErrorKind, Result};
 pub use limits::Limits;
 pub use monitor::{Events, Now};
-pub use snapshot::{Container, Snapshot};
+pub use snapshot::{Container, Format, Snapshot};
 pub use source::{Listed, Source, Spec};

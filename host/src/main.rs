@@ -45,6 +45,8 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
             }
             out.flush()
         }
-        Command::Record { container, rhythm } => record::run(source, container, *rhythm, out),
+        Command::Record {
+            container, rhythm, ..
+        } => record::run(source, container.as_deref(), *rhythm, out),
     }
 }

@@ -3,13 +3,12 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use crate::bindings::events::Dialect;
 use crate::bindings::types::{EventOut, StatsEvent};
 use crate::component::{Component, Instance};
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::{Context as _, Error, Result, bail};
-use crate::snapshot::Snapshot;
+use crate::error::{Context as _, Result, bail};
+use crate::snapshot::{Format, Snapshot};
 use crate::source::{Listed, Source};
 use crate::text::shorten;
 
@@ -101,31 +100,6 @@ impl Events {
             .and_then(|snapshot| call(&mut self.instance, snapshot))
             .with_context(|| cannot_get(what, container))
     }
-
-    /// Appends the lines of some containers of one reading.
-    fn sweep(
-        &mut self,
-        snapshot: Arc<Snapshot>,
-        ids: &[String],
-        dialect: Option<Dialect>,
-        lines: &mut Vec<Result<String>>,
-    ) {
-        let dialect = dialect.unwrap_or(snapshot.dialect);
-        match self.instance.sweep_json(snapshot, ids, dialect) {
-            Ok(results) => lines.extend(
-                results
-                    .into_iter()
-                    .zip(ids)
-                    .map(|(line, id)| line.with_context(|| cannot_get("stats", id))),
-            ),
-            // Of one error, each container has a copy.
-            Err(e) => {
-                let text = format!("{e:#}");
-                let copy = |id| Error::new(e.kind(), text.clone()).context(cannot_get("stats", id));
-                lines.extend(ids.iter().map(|id| Err(copy(id))));
-            }
-        }
-    }
 }
 
 /// What was attempted, as errors say it.
@@ -186,8 +160,7 @@ impl Now<'_> {
         })
     }
 
-    /// The same as one line of JSON, in the format of `dialect`, or else in that of the container's runtime:
-    /// [`Snapshot::dialect`].
+    /// The same as one line of JSON, in `format`, or else in [`Snapshot::format`].
     ///
     /// # Errors
     ///
@@ -195,43 +168,13 @@ impl Now<'_> {
     pub fn stats_json(
         &mut self,
         container: &str,
-        dialect: impl Into<Option<Dialect>>,
+        format: impl Into<Option<Format>>,
     ) -> Result<String> {
-        let dialect = dialect.into();
+        let format = format.into();
         self.0.call("stats", container, |instance, snapshot| {
-            let dialect = dialect.unwrap_or(snapshot.dialect);
-            instance.stats_json(snapshot, container, dialect)
+            let format = format.unwrap_or(snapshot.format);
+            instance.stats_json(snapshot, container, format)
         })
-    }
-
-    /// [`Now::stats_json`] of several containers, in the same order. What containers of one sandbox share is
-    /// told once, so that the time grows as their number and not as its square.
-    pub fn stats_lines(
-        &mut self,
-        containers: &[String],
-        dialect: impl Into<Option<Dialect>>,
-    ) -> Vec<Result<String>> {
-        let dialect = dialect.into();
-        let events = &mut *self.0;
-        let mut lines = Vec::with_capacity(containers.len());
-        // Those of one reading that have no line yet: all from there on that have been looked at.
-        let mut group: Option<Arc<Snapshot>> = None;
-        for (at, id) in containers.iter().enumerate() {
-            let next = check_length(id).and_then(|()| events.source.snapshot(id));
-            let same = matches!((&group, &next), (Some(a), Ok(b)) if Arc::ptr_eq(a, b));
-            if !same && let Some(snapshot) = group.take() {
-                let ids = &containers[lines.len()..at];
-                events.sweep(snapshot, ids, dialect, &mut lines);
-            }
-            match next {
-                Ok(snapshot) => group = Some(snapshot),
-                Err(e) => lines.push(Err(e.context(cannot_get("stats", id)))),
-            }
-        }
-        if let Some(snapshot) = group {
-            events.sweep(snapshot, &containers[lines.len()..], dialect, &mut lines);
-        }
-        lines
     }
 }
 

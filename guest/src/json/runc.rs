@@ -195,21 +195,45 @@ fn is_zero_entry(entry: &types::MemoryEntry) -> bool {
 /// One list for each kind of value, where the contract has one record for each device and operation.
 #[derive(Serialize)]
 struct Blkio<'a> {
-    #[serde(rename = "ioServiceBytesRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "ioServiceBytesRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     service_bytes: BlkioEntries<'a>,
-    #[serde(rename = "ioServicedRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "ioServicedRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     serviced: BlkioEntries<'a>,
-    #[serde(rename = "ioQueueRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "ioQueueRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     queued: BlkioEntries<'a>,
-    #[serde(rename = "ioServiceTimeRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "ioServiceTimeRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     service_time: BlkioEntries<'a>,
-    #[serde(rename = "ioWaitTimeRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "ioWaitTimeRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     wait_time: BlkioEntries<'a>,
-    #[serde(rename = "ioMergedRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "ioMergedRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     merged: BlkioEntries<'a>,
-    #[serde(rename = "ioTimeRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "ioTimeRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     time: BlkioEntries<'a>,
-    #[serde(rename = "sectorsRecursive", skip_serializing_if = "BlkioEntries::is_empty")]
+    #[serde(
+        rename = "sectorsRecursive",
+        skip_serializing_if = "BlkioEntries::is_empty"
+    )]
     sectors: BlkioEntries<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     psi: &'a Option<types::Psi>,

@@ -80,8 +80,13 @@ pub(crate) enum Command {
     /// Print what the source reports of a container's sandbox, as lines of a scenario
     Record {
         /// The container
-        #[arg(value_name = "ID")]
-        container: String,
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        container: Option<String>,
+
+        /// All sandboxes of the source, including those that come and go
+        #[arg(long, conflicts_with = "container")]
+        all: bool,
+
         #[command(flatten)]
         rhythm: Rhythm,
     },
@@ -97,13 +102,9 @@ pub(crate) struct EventsArgs {
     #[arg(long, conflicts_with = "containers")]
     pub(crate) all: bool,
 
-    /// Whose format [default: that of the container's runtime; runc's for cgroups and crun]
+    /// The format of a line [default: the one of the container's runtime; runc's for cgroups and crun]
     #[arg(long, value_enum)]
-    pub(crate) dialect: Option<DialectArg>,
-
-    /// Print gVisor's whole EventOut: the CPU time of each container too
-    #[arg(long, conflicts_with = "dialect")]
-    pub(crate) event_out: bool,
+    pub(crate) format: Option<LineFormat>,
 
     #[command(flatten)]
     pub(crate) rhythm: Rhythm,
@@ -120,8 +121,12 @@ pub(crate) struct Rhythm {
     pub(crate) interval: Duration,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum DialectArg {
-    Runsc,
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum LineFormat {
+    /// The format of `runc events`
     Runc,
+    /// The format of `runsc events`
+    Gvisor,
+    /// The EventOut of gVisor's sentry, which has the CPU time of each container of the sandbox
+    GvisorEventOut,
 }

@@ -6,11 +6,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use eventout::{
-    Component, Dialect, Error, ErrorKind, Events, Formatter, Limits, Plugin, Result, Source,
+    Component, Error, ErrorKind, Events, Format, Formatter, Limits, Plugin, Result, Source,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::args::{Cli, DialectArg, EventsArgs};
+use super::args::{Cli, EventsArgs, LineFormat};
 use super::output::Output;
 use super::stream::{Lines, repeat};
 
@@ -27,12 +27,12 @@ pub(crate) fn run(
     let (component, formatter) = match plugin.transpose()? {
         Some(Plugin::Events(component)) => (component, None),
         Some(Plugin::Formatter(formatter)) => {
-            if args.event_out || args.dialect.is_some() {
+            if args.format.is_some() {
                 let file = cli.component.as_deref().unwrap_or(Path::new(""));
                 return Err(Error::new(
                     ErrorKind::InvalidRequest,
                     format!(
-                        "component {file:?} has a format of its own: neither --dialect nor --event-out goes with it"
+                        "component {file:?} has a format of its own, so --format cannot be used with it"
                     ),
                 ));
             }
@@ -41,10 +41,6 @@ pub(crate) fn run(
         None => (Component::builtin(limits)?, None),
     };
     let mut events = Events::new(&component, source);
-    let dialect = args.dialect.map(|dialect| match dialect {
-        DialectArg::Runsc => Dialect::Runsc,
-        DialectArg::Runc => Dialect::Runc,
-    });
     if !args.rhythm.stats {
         raise_open_files();
     }
@@ -60,10 +56,11 @@ pub(crate) fn run(
     // The process ends with it. It leaves to the kernel what there is to free, which is faster.
     let mut stream = ManuallyDrop::new(Stream {
         events,
-        oom: !args.rhythm.stats && !args.event_out && formatter.is_none(),
+        oom: !args.rhythm.stats
+            && args.format != Some(LineFormat::GvisorEventOut)
+            && formatter.is_none(),
         formatter,
-        dialect,
-        event_out: args.event_out,
+        format: args.format,
         watched: HashSet::new(),
     });
     repeat(ids, args.rhythm, out, &mut *stream)
@@ -82,8 +79,7 @@ struct Stream {
     events: Events,
     /// What gives them a form of its own.
     formatter: Option<Formatter>,
-    dialect: Option<Dialect>,
-    event_out: bool,
+    format: Option<LineFormat>,
     /// Whether to tell of kills for want of memory.
     oom: bool,
     /// The containers that are watched for them, or can't be, which is told once.
@@ -100,15 +96,17 @@ impl Lines for Stream {
                 all.map(|listed| listed.id).collect()
             }
         };
-        let lines = match &mut self.formatter {
-            Some(formatter) => {
-                let text = |id: &String| now.stats(id).and_then(|event| formatter.format(&event));
-                ids.iter().map(text).collect()
-            }
-            None if self.event_out => ids.iter().map(|id| now.event_json(id)).collect(),
-            None => now.stats_lines(&ids, self.dialect),
-        };
-        let mut lines: Vec<_> = ids.into_iter().zip(lines).collect();
+        let mut lines = Vec::with_capacity(ids.len());
+        for id in ids {
+            let line = match (&mut self.formatter, self.format) {
+                (Some(formatter), _) => now.stats(&id).and_then(|event| formatter.format(&event)),
+                (None, Some(LineFormat::GvisorEventOut)) => now.event_json(&id),
+                (None, Some(LineFormat::Gvisor)) => now.stats_json(&id, Format::Gvisor),
+                (None, Some(LineFormat::Runc)) => now.stats_json(&id, Format::Runc),
+                (None, None) => now.stats_json(&id, None),
+            };
+            lines.push((id, line));
+        }
         if self.oom {
             let alive = lines.iter().filter(|(_, line)| line.is_ok());
             let alive: HashSet<_> = alive.map(|(id, _)| id.clone()).collect();

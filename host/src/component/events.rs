@@ -8,11 +8,11 @@ use wasmtime::component::{HasSelf, Linker};
 use super::host::State;
 use super::runtime::{self, Runtime};
 use crate::bindings;
-use crate::bindings::events::{self, Dialect};
+use crate::bindings::events;
 use crate::bindings::types::{EventOut, StatsEvent};
 use crate::error::{Error, ErrorKind, Result, bail, error};
 use crate::limits::Limits;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Format, Snapshot};
 use crate::text::clean;
 
 /// A component that computes events, ready to run. Clones share it.
@@ -99,36 +99,12 @@ impl Instance {
         &mut self,
         snapshot: Arc<Snapshot>,
         container: &str,
-        dialect: Dialect,
+        format: Format,
     ) -> Result<String> {
         let line = self.call(snapshot, |guest, store| {
-            guest.call_stats_json(store, container, dialect)
+            guest.call_stats_json(store, container, format.into())
         });
         self.one_line(line?)
-    }
-
-    /// Calls `sweep-json`, or `stats-json` for one container alone.
-    pub(crate) fn sweep_json(
-        &mut self,
-        snapshot: Arc<Snapshot>,
-        containers: &[String],
-        dialect: Dialect,
-    ) -> Result<Vec<Result<String>>> {
-        let lines = self.call(snapshot, |guest, store| {
-            if let [container] = containers {
-                return Ok(vec![guest.call_stats_json(store, container, dialect)?]);
-            }
-            let lines = guest.call_sweep_json(store, containers, dialect)?;
-            if lines.len() != containers.len() {
-                wasmtime::bail!(
-                    "it gave {} lines of {} containers",
-                    lines.len(),
-                    containers.len()
-                );
-            }
-            Ok(lines)
-        })?;
-        Ok(lines.into_iter().map(|line| self.one_line(line)).collect())
     }
 
     /// Calls `oom-json`.

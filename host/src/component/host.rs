@@ -1,10 +1,10 @@
-//! The interface `sandbox` of the contract: answers a component's calls from one snapshot.
+//! The host functions of the contract, interface `sandbox`: each returns a fact of one snapshot.
 
 use std::sync::Arc;
 
 use super::limiter::Limiter;
 use crate::bindings::sandbox;
-use crate::bindings::types::{self, ContainerCpu, Stats};
+use crate::bindings::types::{self, Stats};
 use crate::snapshot::{Container, Snapshot};
 
 /// The state of an instance on the host's side: all that the instance can reach.
@@ -50,43 +50,31 @@ impl sandbox::Host for State {
     fn pids_count(&mut self, container: String) -> Result<u64, sandbox::Error> {
         let container = self.container(&container)?;
         match &container.error {
-            None => Ok(container.pids),
+            None => Ok(container.pids_count),
             Some(error) => Err(sandbox::Error::Unavailable(error.clone())),
         }
     }
 
-    fn update_memory_usage(&mut self) -> Result<(), sandbox::Error> {
-        match &self.snapshot.update_memory_error {
-            None => Ok(()),
-            Some(error) => Err(sandbox::Error::Unavailable(error.clone())),
-        }
+    fn memory_usage(&mut self) -> Result<Option<u64>, sandbox::Error> {
+        Ok(self.snapshot.memory_usage)
     }
 
-    fn usage(&mut self) -> Result<sandbox::SandboxUsage, sandbox::Error> {
-        let snapshot = &*self.snapshot;
-        let containers = snapshot.containers.iter();
-        let listed = containers.filter_map(|container| Some((&container.id, container.cpu_ns?)));
-        let bytes = listed.clone().map(|(id, _)| id.len() + 1).sum();
-        let mut containers = String::with_capacity(bytes);
-        let mut usage = Vec::with_capacity(snapshot.containers.len());
-        for (id, ns) in listed {
-            if !usage.is_empty() {
-                containers.push('\0');
-            }
-            containers.push_str(id);
-            usage.push(ns);
-        }
-        Ok(sandbox::SandboxUsage {
-            memory: snapshot.memory_bytes,
-            container_count: snapshot.containers.len() as u64,
-            // Nobody needs it of a container alone, and each text costs a call into the component.
-            root_container: (snapshot.containers.len() > 1).then(|| snapshot.root.clone()),
-            cpu: ContainerCpu { containers, usage },
-        })
+    fn container_count(&mut self) -> Result<u64, sandbox::Error> {
+        Ok(self.snapshot.containers.len() as u64)
+    }
+
+    fn root_container(&mut self) -> Result<String, sandbox::Error> {
+        Ok(self.snapshot.root_container.clone())
+    }
+
+    fn cpu_usage(&mut self) -> Result<Vec<(String, u64)>, sandbox::Error> {
+        let containers = self.snapshot.containers.iter();
+        let usage = containers.filter_map(|c| Some((c.id.clone(), c.cpu_usage?)));
+        Ok(usage.collect())
     }
 
     fn cgroup_cpu_usage(&mut self) -> Result<Option<u64>, sandbox::Error> {
-        Ok(self.snapshot.cgroup_cpu_ns)
+        Ok(self.snapshot.cgroup_cpu_usage)
     }
 
     fn container_stats(&mut self, container: String) -> Result<Option<Stats>, sandbox::Error> {

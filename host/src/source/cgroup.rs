@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::open::Kept;
 use super::{Listed, Source, check_folder_name};
-use crate::bindings::events::Dialect;
 use crate::bindings::types::{NetworkInterface, Stats};
 use crate::error::{Context as _, Result, bail};
 use crate::linux::cgroup::{Group, Paths};
 use crate::linux::mountinfo::Mounts;
-use crate::snapshot::{Container, Snapshot};
+use crate::snapshot::{Container, Format, Snapshot};
 
 /// The child groups of one group.
 pub(super) struct Cgroups {
@@ -120,25 +119,24 @@ pub(super) fn snapshot(
         network_interfaces,
         ..group.stats()?
     };
-    let (Some(memory_bytes), Some(pids)) = (stats.memory.usage.usage, stats.pids.current) else {
+    let Some(pids_count) = stats.pids.current else {
         bail!(
             Source,
-            "cannot read memory and pids: no mounted hierarchy accounts for both"
+            "cannot read pids: no mounted hierarchy accounts for them"
         );
     };
     let total = stats.cpu.usage.total;
     Ok(Snapshot {
-        dialect: Dialect::Runc,
-        root: id.to_owned(),
-        memory_bytes,
-        cgroup_cpu_ns: total,
+        format: Format::Runc,
+        root_container: id.to_owned(),
+        memory_usage: stats.memory.usage.usage,
+        cgroup_cpu_usage: total,
         containers: vec![Container {
             id: id.to_owned(),
-            pids,
-            cpu_ns: total.filter(|_| pids > 0),
+            pids_count,
+            cpu_usage: total.filter(|_| pids_count > 0),
             stats: Some(Box::new(stats)),
             error: None,
         }],
-        update_memory_error: None,
     })
 }

@@ -1,5 +1,6 @@
-//! `scenario:FILE` and `demo`: recorded or invented instants, a JSON object a line.
+//! `scenario:FILE` and `demo`: recorded or invented samples, one line of JSON each.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,116 +12,203 @@ use crate::snapshot::Snapshot;
 use crate::text::shorten;
 
 /// The largest scenario file, in bytes: it is held in memory.
-const LIMIT: u64 = 256 << 20;
+const LARGEST: u64 = 256 << 20;
 
-/// Instants, one after the other; the last one stays.
+/// Samples, one after the other; the last one stays.
 pub(super) struct Scenario {
-    /// What `--source` calls it.
+    /// The name of the source.
     name: String,
-    instants: Vec<Arc<Snapshot>>,
-    /// The instant that it is now. `None` before the first.
-    now: Option<usize>,
+    /// The samples as text. Only the current one is kept parsed, which takes many times as much memory.
+    text: Vec<u8>,
+    /// The position in the text of the sample after the current one.
+    next: usize,
+    /// The sandboxes of the current sample.
+    sandboxes: Vec<Arc<Snapshot>>,
+    /// The sandbox of each container, as an index.
+    by_container: HashMap<String, usize>,
+    /// Whether the current sample, at first the first one, has been played.
+    played: bool,
 }
 
 impl Scenario {
     pub(super) fn open(file: &Path) -> Result<Self> {
         let name = file.display().to_string();
         let text = File::open(file)
-            .and_then(|file| read(file, LIMIT))
+            .and_then(|file| read(file, LARGEST))
             .with_context(|| format!("cannot read scenario {name}"))?;
-        Self::parse(&name, &text, format!("scenario:{name}"))
+        Self::new(&name, text, format!("scenario:{name}"))
     }
 
     pub(super) fn demo() -> Result<Self> {
         let text = include_bytes!("demo.jsonl");
-        Self::parse("demo", text, "demo".to_owned())
+        Self::new("demo", text.to_vec(), "demo".to_owned())
     }
 
-    fn parse(file: &str, text: &[u8], name: String) -> Result<Self> {
-        let mut instants = Vec::new();
+    /// Checks all samples, so that an error in one is found before any is played.
+    fn new(file: &str, text: Vec<u8>, name: String) -> Result<Self> {
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-            if line.trim_ascii().is_empty() {
-                continue;
+            if !line.trim_ascii().is_empty() {
+                parse(line)
+                    .map_err(|why| error!(Source, "{file}:{number}{why}"))
+                    .context("not a valid scenario")?;
             }
-            let instant = parse_instant(line).map_err(|(column, why)| match column {
-                Some(column) => error!(Source, "{file}:{number}:{column}: {why}"),
-                None => error!(Source, "{file}:{number}: {why}"),
-            });
-            instants.push(Arc::new(instant.context("not a valid scenario")?));
         }
-        if instants.is_empty() {
-            bail!(Source, "not a valid scenario: {file} has no instant in it");
-        }
-        Ok(Self {
+        let mut scenario = Self {
             name,
-            instants,
-            now: None,
-        })
+            text,
+            next: 0,
+            sandboxes: Vec::new(),
+            by_container: HashMap::new(),
+            played: false,
+        };
+        if !scenario.load_next()? {
+            bail!(Source, "not a valid scenario: {file} has no sample in it");
+        }
+        Ok(scenario)
     }
 
-    fn now(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.instants[self.now.unwrap_or(0)])
+    /// Makes the next sample the current one. Returns whether there is one.
+    fn load_next(&mut self) -> Result<bool> {
+        while let Some(rest) = self.text.get(self.next..).filter(|rest| !rest.is_empty()) {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let line = &rest[..end.unwrap_or(rest.len())];
+            let sample = match line.trim_ascii() {
+                b"" => None,
+                line => Some(parse(line).map_err(|why| error!(Source, "{}{why}", self.name))?),
+            };
+            self.next += end.map_or(rest.len(), |end| end + 1);
+            if let Some(sandboxes) = sample {
+                let indexed = sandboxes.iter().enumerate().flat_map(|(at, sandbox)| {
+                    let ids = sandbox.containers.iter().map(|c| c.id.clone());
+                    ids.map(move |id| (id, at))
+                });
+                self.by_container = indexed.collect();
+                self.sandboxes = sandboxes.into_iter().map(Arc::new).collect();
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
-/// One line. An error is where, as a column counted from 1, and why.
-fn parse_instant(line: &[u8]) -> Result<Snapshot, (Option<usize>, String)> {
-    let instant: Snapshot = serde_json::from_slice(line).map_err(|e| {
+/// Parses a line. An error begins with the column if it has one.
+fn parse(line: &[u8]) -> Result<Vec<Snapshot>, String> {
+    let sandboxes = match line.trim_ascii_start().first() {
+        Some(b'[') => serde_json::from_slice(line),
+        _ => serde_json::from_slice(line).map(|sandbox| vec![sandbox]),
+    };
+    let sandboxes: Vec<Snapshot> = sandboxes.map_err(|e| {
         let position = format!(" at line {} column {}", e.line(), e.column());
         let why = e.to_string();
         let why = why.strip_suffix(&position).unwrap_or(&why);
-        (Some(e.column()), why.to_owned())
+        format!(":{}: {why}", e.column())
     })?;
-    let root = &instant.root;
-    if !instant.containers.is_empty() && instant.containers.iter().all(|c| c.id != *root) {
-        let root = shorten(root);
-        return Err((
-            None,
-            format!("root container {root} is not among the containers"),
+    if let Some(id) = Snapshot::duplicate_id(&sandboxes) {
+        return Err(format!(": duplicate container ID {}", shorten(id)));
+    }
+    if let Some(sandbox) = sandboxes.iter().find(|s| !s.has_root_container()) {
+        let root = shorten(&sandbox.root_container);
+        return Err(format!(
+            ": root container {root} is not among the containers"
         ));
     }
-    Ok(instant)
+    Ok(sandboxes)
 }
 
 impl Source for Scenario {
     fn containers(&mut self) -> Result<Vec<Listed>> {
-        let now = self.now();
-        Ok(now
-            .containers
-            .iter()
-            .map(|container| Listed {
+        let listed = self.sandboxes.iter().flat_map(|sandbox| {
+            let containers = sandbox.containers.iter();
+            containers.map(|container| Listed {
                 id: container.id.clone(),
-                sandbox: now.root.clone(),
+                sandbox: sandbox.root_container.clone(),
                 source: self.name.clone(),
             })
-            .collect())
+        });
+        Ok(listed.collect())
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.now = Some(match self.now {
-            None => 0,
-            Some(now) => (now + 1).min(self.instants.len() - 1),
-        });
+        if self.played {
+            self.load_next()?;
+        }
+        self.played = true;
         Ok(())
     }
 
-    fn snapshot(&mut self, _container: &str) -> Result<Arc<Snapshot>> {
-        Ok(self.now())
+    /// Returns any sandbox for a container that is in none, so that the component says so in gVisor's words.
+    fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
+        let at = self.by_container.get(container).copied().unwrap_or(0);
+        let sandbox = self.sandboxes.get(at).cloned();
+        sandbox.ok_or_else(|| error!(ContainerNotFound, "this sample has no container"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn scenario(text: &str) -> Result<Scenario> {
+        Scenario::new("file", text.as_bytes().to_vec(), String::new())
+    }
+
     #[test]
     fn any_text_is_a_scenario_or_an_error() {
         let demo = include_str!("demo.jsonl");
         let samples: Vec<&str> = demo.lines().take(2).collect();
-        crate::fuzz::survives_anything(&samples, |text| {
-            drop(super::Scenario::parse(
-                "file",
-                text.as_bytes(),
-                String::new(),
-            ));
-        });
+        crate::fuzz::survives_anything(&samples, |text| drop(scenario(text)));
+    }
+
+    #[test]
+    fn a_sample_may_have_several_sandboxes() {
+        let pod = |id: &str, memory| {
+            format!(
+                r#"{{"root_container":"{id}","memory_usage":{memory},"containers":[{{"id":"{id}","pids_count":1}}]}}"#
+            )
+        };
+        let text = format!("[{},{}]\n\n{}\n", pod("a", 1), pod("b", 2), pod("a", 3));
+        let mut scenario = scenario(&text).expect("it is valid");
+        let memory = |scenario: &mut Scenario, id: &str| {
+            let snapshot = scenario.snapshot(id).expect("there is one");
+            (snapshot.root_container.clone(), snapshot.memory_usage)
+        };
+        scenario.advance().expect("it is valid");
+        assert_eq!(memory(&mut scenario, "a"), ("a".to_owned(), Some(1)));
+        assert_eq!(memory(&mut scenario, "b"), ("b".to_owned(), Some(2)));
+        let listed = scenario.containers().expect("it is valid");
+        let listed: Vec<_> = listed.into_iter().map(|listed| listed.sandbox).collect();
+        assert_eq!(listed, ["a", "b"]);
+        // The last sample stays.
+        for _ in 0..3 {
+            scenario.advance().expect("it is valid");
+            assert_eq!(memory(&mut scenario, "a"), ("a".to_owned(), Some(3)));
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_line_and_the_place() {
+        let good = r#"{"root_container":"a","containers":[{"id":"a","pids_count":1}]}"#;
+        for (bad, error) in [
+            (
+                r#"{"root_container":"a","containers":[],"memory":1}"#.to_owned(),
+                "file:2:48: unknown field `memory`",
+            ),
+            (
+                r#"{"root_container":"a","containers":[{"id":"a","pids_count":-1}]}"#.to_owned(),
+                "file:2:62: invalid value: integer `-1`, expected u64",
+            ),
+            (
+                format!("[{good},{good}]"),
+                "file:2: duplicate container ID \"a\"",
+            ),
+            (
+                r#"{"root_container":"b","containers":[{"id":"a","pids_count":1}]}"#.to_owned(),
+                "file:2: root container \"b\" is not among the containers",
+            ),
+        ] {
+            let result = scenario(&format!("{good}\n{bad}\n"));
+            let message = result.err().expect(&bad).root_cause().to_string();
+            assert!(message.starts_with(error), "{bad}: {message}");
+        }
     }
 }

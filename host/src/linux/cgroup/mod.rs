@@ -17,7 +17,6 @@ mod pids;
 mod process;
 mod psi;
 
-pub(crate) use blkio::{Account, Column, join};
 pub(crate) use group::Group;
 pub(crate) use oom::Watch;
 pub(crate) use paths::Paths;

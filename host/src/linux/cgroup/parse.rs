@@ -15,6 +15,11 @@ pub(super) fn number(text: &str) -> Result<u64> {
     }
 }
 
+/// Parses a flag, which the kernel prints as 0 or 1.
+pub(super) fn flag(text: &str) -> Result<bool> {
+    number(text).map(|number| number != 0)
+}
+
 /// A number that may be negative.
 pub(super) fn signed(text: &str) -> Result<i64> {
     let text = text.trim_ascii();

@@ -5,11 +5,10 @@ mod urpc;
 
 use std::path::Path;
 
-use crate::bindings::events::Dialect;
 use crate::bindings::types::Stats;
 use crate::error::{Context as _, Result, bail};
 use crate::linux::process::is_running;
-use crate::snapshot::{Container, Snapshot};
+use crate::snapshot::{Container, Format, Snapshot};
 use crate::text::shorten;
 
 pub(super) use state::Known;
@@ -40,7 +39,7 @@ pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
     })?;
     let host = sandbox.on_the_host();
     let host = host.context("cannot read the sandbox's cgroup")?;
-    snapshot.cgroup_cpu_ns = host.cpu_ns;
+    snapshot.cgroup_cpu_usage = host.cpu_ns;
     // The sentry knows of no limit, but there may be one for all of it.
     if host.memory_limit.is_some() {
         for container in &mut snapshot.containers {
@@ -62,14 +61,14 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
         usage = used.or(usage);
         containers.push(Container {
             id: id.clone(),
-            pids,
+            pids_count: pids,
             ..Container::default()
         });
     }
-    let memory_bytes = sentry.memory()?;
+    let memory_usage = sentry.memory()?;
     let inner = sentry.cgroups(&containers)?;
     for (at, container) in containers.iter_mut().enumerate() {
-        container.cpu_ns = match (&usage, inner.get(at)) {
+        container.cpu_usage = match (&usage, inner.get(at)) {
             (Some(usage), _) => usage.get(&container.id).copied(),
             (None, Some(inner)) => inner.cpu,
             (None, None) => None,
@@ -82,18 +81,17 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
     if let Some(measured) = measured.filter(|measured| !measured.is_empty()) {
         let sum: u128 = measured.iter().copied().map(u128::from).sum();
         for (container, part) in containers.iter_mut().zip(measured) {
-            let share = u128::from(memory_bytes) * u128::from(part) / sum.max(1);
+            let share = u128::from(memory_usage) * u128::from(part) / sum.max(1);
             let mut stats = Box::<Stats>::default();
             stats.memory.usage.usage = u64::try_from(share).ok();
             container.stats = Some(stats);
         }
     }
     Ok(Snapshot {
-        dialect: Dialect::Runsc,
-        root: root.to_owned(),
-        memory_bytes,
-        cgroup_cpu_ns: None,
+        format: Format::Gvisor,
+        root_container: root.to_owned(),
+        memory_usage: Some(memory_usage),
+        cgroup_cpu_usage: None,
         containers,
-        update_memory_error: None,
     })
 }
