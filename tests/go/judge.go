@@ -3,99 +3,258 @@
 //	go run judge.go stats|event-out|runc <SCENARIO >LINES
 //	go run judge.go check|check-runc <LINES
 //	go run judge.go not-found|oom <STRINGS >LINES
-//	go run judge.go printable
 //	go run judge.go race <SCENARIO
 //
-// It reads a scenario and prints a line for each container at each instant: what `runsc events` would
-// print (stats), the EventOut that the sentry hands out (event-out), or what `runc events` would print
-// (runc). Or it reads lines that somebody else printed, refuses what is not in gVisor's or runc's schema,
-// and prints how many there were (check, check-runc). Or it reads IDs as strings of JSON, and prints
-// gVisor's error for each (not-found), or runc's line for a container that ran out of memory (oom). Or it
-// prints which characters Go holds printable (printable). Or it makes the EventOut of the last container of a
-// scenario, map and JSON, again and again for a moment, and prints how many nanoseconds the fastest of
-// several rounds took for one (race).
+// The first three modes read a scenario (docs/scenarios.md) and print a line for each container of each
+// sandbox in each sample: what `runsc events` prints (stats), the EventOut that the sentry returns
+// (event-out), or what `runc events` prints (runc). Containers with an error are skipped.
 //
-// The types are those of gVisor's runsc/boot/events.go and of runc's types/events.go, field by field; the
-// rules are those of containerManager.Event in the former and of populateStats in
-// runsc/container/container.go. Where the host measured a container alone, its figures take the place of
-// the computed ones.
+// The modes check and check-runc read lines that another program printed, fail at the first one that is not
+// in gVisor's or runc's schema, and print the number of lines. The modes not-found and oom read IDs, each a
+// string of JSON, and print gVisor's error or runc's OOM event for each. The mode race encodes the EventOut of
+// one container again and again, and prints the nanoseconds that one event took in the fastest round.
+//
+// The types of gVisor are those of runsc/boot/events.go, and the types of runc those of types/events.go,
+// field by field. The rules are those of containerManager.Event in the former and of populateStats in
+// runsc/container/container.go. Each value that the host measured replaces the one that is computed, and a
+// value that is not known is Go's zero value.
 package main
 
 import (
 	"bufio"
-	"encoding/binary"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"reflect"
-	"strconv"
 	"time"
-	"unicode"
 )
 
-type EventOut struct {
-	Event          Event             `json:"event"`
-	ContainerUsage map[string]uint64 `json:"containerUsage"`
+// Sample is a line of a scenario: a sandbox, or an array of sandboxes.
+type Sample []Snapshot
+
+func (s *Sample) UnmarshalJSON(data []byte) error {
+	if data[0] == '[' {
+		return unmarshal(data, (*[]Snapshot)(s))
+	}
+	*s = make(Sample, 1)
+	return unmarshal(data, &(*s)[0])
 }
 
-type Event struct {
-	Type string `json:"type"`
-	ID   string `json:"id"`
-	Data Stats  `json:"data"`
+// Snapshot holds the facts about one sandbox.
+type Snapshot struct {
+	Format         string      `json:"format"`
+	RootContainer  string      `json:"root_container"`
+	MemoryUsage    *uint64     `json:"memory_usage"`
+	CgroupCPUUsage *uint64     `json:"cgroup_cpu_usage"`
+	Containers     []Container `json:"containers"`
 }
 
+type Container struct {
+	ID        string  `json:"id"`
+	PidsCount uint64  `json:"pids_count"`
+	CPUUsage  *uint64 `json:"cpu_usage"`
+	Stats     *Stats  `json:"stats"`
+	Error     string  `json:"error"`
+}
+
+// Stats is the record `stats` of wit/types.wit, and the types after it are the records in it.
 type Stats struct {
-	CPU    CPU    `json:"cpu"`
-	Memory Memory `json:"memory"`
-	Pids   Pids   `json:"pids"`
+	CPU               CPU                `json:"cpu"`
+	CPUSet            CPUSet             `json:"cpuset"`
+	Memory            Memory             `json:"memory"`
+	Pids              Pids               `json:"pids"`
+	Blkio             Blkio              `json:"blkio"`
+	Hugetlb           []pair[Hugetlb]    `json:"hugetlb"`
+	NetworkInterfaces []NetworkInterface `json:"network_interfaces"`
+}
+
+type CPU struct {
+	Usage      CPUUsage   `json:"usage"`
+	Throttling Throttling `json:"throttling"`
+	PSI        *PSI       `json:"psi"`
+}
+
+type CPUUsage struct {
+	Kernel       *uint64  `json:"kernel"`
+	User         *uint64  `json:"user"`
+	Total        *uint64  `json:"total"`
+	Percpu       []uint64 `json:"percpu"`
+	PercpuKernel []uint64 `json:"percpu_kernel"`
+	PercpuUser   []uint64 `json:"percpu_user"`
+}
+
+type Throttling struct {
+	Periods          *uint64 `json:"periods"`
+	ThrottledPeriods *uint64 `json:"throttled_periods"`
+	ThrottledTime    *uint64 `json:"throttled_time"`
+}
+
+type PSI struct {
+	Some PSIData `json:"some"`
+	Full PSIData `json:"full"`
+}
+
+// PSIData has averages in hundredths of a percent.
+type PSIData struct {
+	Avg10  uint32 `json:"avg10"`
+	Avg60  uint32 `json:"avg60"`
+	Avg300 uint32 `json:"avg300"`
+	Total  uint64 `json:"total"`
+}
+
+type CPUSet struct {
+	CPUs                  []uint16 `json:"cpus"`
+	CPUExclusive          *bool    `json:"cpu_exclusive"`
+	Mems                  []uint16 `json:"mems"`
+	MemHardwall           *bool    `json:"mem_hardwall"`
+	MemExclusive          *bool    `json:"mem_exclusive"`
+	MemoryMigrate         *bool    `json:"memory_migrate"`
+	MemorySpreadPage      *bool    `json:"memory_spread_page"`
+	MemorySpreadSlab      *bool    `json:"memory_spread_slab"`
+	MemoryPressure        *uint64  `json:"memory_pressure"`
+	SchedLoadBalance      *bool    `json:"sched_load_balance"`
+	SchedRelaxDomainLevel *int64   `json:"sched_relax_domain_level"`
+}
+
+type Memory struct {
+	Cache     *uint64        `json:"cache"`
+	Usage     MemoryEntry    `json:"usage"`
+	Swap      MemoryEntry    `json:"swap"`
+	Kernel    MemoryEntry    `json:"kernel"`
+	KernelTCP MemoryEntry    `json:"kernel_tcp"`
+	Raw       []pair[uint64] `json:"raw"`
+	PSI       *PSI           `json:"psi"`
+}
+
+type MemoryEntry struct {
+	Limit   *uint64 `json:"limit"`
+	Usage   *uint64 `json:"usage"`
+	Max     *uint64 `json:"max"`
+	Failcnt *uint64 `json:"failcnt"`
 }
 
 type Pids struct {
+	Current *uint64 `json:"current"`
+	Limit   *uint64 `json:"limit"`
+}
+
+type Blkio struct {
+	Entries []BlkioEntry `json:"entries"`
+	PSI     *PSI         `json:"psi"`
+}
+
+type BlkioEntry struct {
+	Major          uint64  `json:"major"`
+	Minor          uint64  `json:"minor"`
+	Op             string  `json:"op"`
+	IoServiceBytes *uint64 `json:"io_service_bytes"`
+	IoServiced     *uint64 `json:"io_serviced"`
+	IoQueued       *uint64 `json:"io_queued"`
+	IoServiceTime  *uint64 `json:"io_service_time"`
+	IoWaitTime     *uint64 `json:"io_wait_time"`
+	IoMerged       *uint64 `json:"io_merged"`
+	IoTime         *uint64 `json:"io_time"`
+	Sectors        *uint64 `json:"sectors"`
+}
+
+type Hugetlb struct {
+	Usage   *uint64 `json:"usage"`
+	Max     *uint64 `json:"max"`
+	Failcnt *uint64 `json:"failcnt"`
+}
+
+type NetworkInterface struct {
+	Name      string `json:"name"`
+	RxBytes   uint64 `json:"rx_bytes"`
+	RxPackets uint64 `json:"rx_packets"`
+	RxErrors  uint64 `json:"rx_errors"`
+	RxDropped uint64 `json:"rx_dropped"`
+	TxBytes   uint64 `json:"tx_bytes"`
+	TxPackets uint64 `json:"tx_packets"`
+	TxErrors  uint64 `json:"tx_errors"`
+	TxDropped uint64 `json:"tx_dropped"`
+}
+
+// pair is a tuple of a name and a value, an array in JSON.
+type pair[V any] struct {
+	name  string
+	value V
+}
+
+func (p *pair[V]) UnmarshalJSON(data []byte) error {
+	var items []json.RawMessage
+	if err := unmarshal(data, &items); err != nil {
+		return err
+	}
+	if len(items) != 2 {
+		return fmt.Errorf("%d items in a tuple of 2", len(items))
+	}
+	if err := unmarshal(items[0], &p.name); err != nil {
+		return err
+	}
+	return unmarshal(items[1], &p.value)
+}
+
+// unmarshal is json.Unmarshal without unknown keys. DisallowUnknownFields of an outer decoder has no effect
+// inside a method UnmarshalJSON.
+func unmarshal(data []byte, v any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(v)
+}
+
+// GVisorEventOut is the EventOut of runsc/boot/events.go.
+type GVisorEventOut struct {
+	Event          GVisorEvent       `json:"event"`
+	ContainerUsage map[string]uint64 `json:"containerUsage"`
+}
+
+type GVisorEvent struct {
+	Type string      `json:"type"`
+	ID   string      `json:"id"`
+	Data GVisorStats `json:"data"`
+}
+
+type GVisorStats struct {
+	CPU    GVisorCPU    `json:"cpu"`
+	Memory GVisorMemory `json:"memory"`
+	Pids   GVisorPids   `json:"pids"`
+}
+
+type GVisorPids struct {
 	Current uint64 `json:"current,omitempty"`
 	Limit   uint64 `json:"limit,omitempty"`
 }
 
-type MemoryEntry struct {
+type GVisorMemoryEntry struct {
 	Limit   uint64 `json:"limit"`
 	Usage   uint64 `json:"usage,omitempty"`
 	Max     uint64 `json:"max,omitempty"`
 	Failcnt uint64 `json:"failcnt"`
 }
 
-type Memory struct {
+type GVisorMemory struct {
 	Cache     uint64            `json:"cache,omitempty"`
-	Usage     MemoryEntry       `json:"usage,omitempty"`
-	Swap      MemoryEntry       `json:"swap,omitempty"`
-	Kernel    MemoryEntry       `json:"kernel,omitempty"`
-	KernelTCP MemoryEntry       `json:"kernelTCP,omitempty"`
+	Usage     GVisorMemoryEntry `json:"usage,omitempty"`
+	Swap      GVisorMemoryEntry `json:"swap,omitempty"`
+	Kernel    GVisorMemoryEntry `json:"kernel,omitempty"`
+	KernelTCP GVisorMemoryEntry `json:"kernelTCP,omitempty"`
 	Raw       map[string]uint64 `json:"raw,omitempty"`
 }
 
-type CPU struct {
-	Usage CPUUsage `json:"usage"`
+type GVisorCPU struct {
+	Usage GVisorCPUUsage `json:"usage"`
 }
 
-type CPUUsage struct {
+type GVisorCPUUsage struct {
 	Kernel uint64   `json:"kernel,omitempty"`
 	User   uint64   `json:"user,omitempty"`
 	Total  uint64   `json:"total,omitempty"`
 	PerCPU []uint64 `json:"percpu,omitempty"`
-}
-
-// Instant is a line of a scenario.
-type Instant struct {
-	Root        string  `json:"root"`
-	MemoryBytes uint64  `json:"memory_bytes"`
-	CgroupCPUNs *uint64 `json:"cgroup_cpu_ns"`
-	Containers  []struct {
-		ID    string          `json:"id"`
-		Pids  uint64          `json:"pids"`
-		CPUNs *uint64         `json:"cpu_ns"`
-		Stats json.RawMessage `json:"stats"`
-		Error string          `json:"error"`
-	} `json:"containers"`
 }
 
 // RuncEvent is the Event of runc's types/events.go.
@@ -109,15 +268,15 @@ type RuncStats struct {
 	CPU               RuncCPU                `json:"cpu"`
 	CPUSet            RuncCPUSet             `json:"cpuset"`
 	Memory            RuncMemory             `json:"memory"`
-	Pids              Pids                   `json:"pids"`
+	Pids              RuncPids               `json:"pids"`
 	Blkio             RuncBlkio              `json:"blkio"`
 	Hugetlb           map[string]RuncHugetlb `json:"hugetlb"`
 	IntelRdt          RuncIntelRdt           `json:"intel_rdt"`
 	NetworkInterfaces []*RuncInterface       `json:"network_interfaces"`
 }
 
-// What is a pointer with a comment is a struct with `omitzero` there, which Go has had since 1.24: it is
-// left out where it is zero. See omitZero.
+// In runc, a pointer with a comment here is a struct with `omitzero`, which Go has since 1.24: it is left out
+// if it is zero. See nonZero.
 
 type RuncCPU struct {
 	Usage      *RuncCPUUsage   `json:"usage,omitempty"`      // omitzero
@@ -168,13 +327,19 @@ type RuncCPUSet struct {
 
 type RuncMemory struct {
 	Cache     uint64            `json:"cache,omitempty"`
-	Usage     *MemoryEntry      `json:"usage,omitempty"`     // omitzero
-	Swap      *MemoryEntry      `json:"swap,omitempty"`      // omitzero
-	Kernel    *MemoryEntry      `json:"kernel,omitempty"`    // omitzero
-	KernelTCP *MemoryEntry      `json:"kernelTCP,omitempty"` // omitzero
+	Usage     *RuncMemoryEntry  `json:"usage,omitempty"`     // omitzero
+	Swap      *RuncMemoryEntry  `json:"swap,omitempty"`      // omitzero
+	Kernel    *RuncMemoryEntry  `json:"kernel,omitempty"`    // omitzero
+	KernelTCP *RuncMemoryEntry  `json:"kernelTCP,omitempty"` // omitzero
 	Raw       map[string]uint64 `json:"raw,omitempty"`
 	PSI       *RuncPSI          `json:"psi,omitempty"`
 }
+
+// gVisor copied these types from runc.
+type (
+	RuncPids        = GVisorPids
+	RuncMemoryEntry = GVisorMemoryEntry
+)
 
 type RuncBlkioEntry struct {
 	Major uint64 `json:"major,omitempty"`
@@ -247,79 +412,40 @@ type RuncInterface struct {
 	TxDropped uint64
 }
 
-// omitZero is what `omitzero` does. The pointers in it are set, so that decoding fills them.
-func omitZero[T any](field **T) {
-	if *field != nil && reflect.ValueOf(**field).IsZero() {
-		*field = nil
-	}
-}
-
-func (m *RuncMemory) entries() []**MemoryEntry {
-	return []**MemoryEntry{&m.Usage, &m.Swap, &m.Kernel, &m.KernelTCP}
-}
-
-// runc is the event with runc's types.
-func runc(out *EventOut, measured json.RawMessage) (*RuncEvent, error) {
-	stats := &RuncStats{Hugetlb: map[string]RuncHugetlb{}}
-	for _, entry := range stats.Memory.entries() {
-		*entry = &MemoryEntry{}
-	}
-	stats.CPU.Usage = &RuncCPUUsage{Total: out.Event.Data.CPU.Usage.Total}
-	stats.CPU.Throttling = &RuncThrottling{}
-	stats.Memory.Usage.Usage = out.Event.Data.Memory.Usage.Usage
-	stats.Pids.Current = out.Event.Data.Pids.Current
-	if measured != nil {
-		// Decoding leaves alone what the text does not mention.
-		if err := json.Unmarshal(measured, stats); err != nil {
-			return nil, err
-		}
-	}
-	for _, list := range []*[]uint64{&stats.CPU.Usage.Percpu, &stats.CPU.Usage.PercpuKernel, &stats.CPU.Usage.PercpuUser} {
-		// `omitzero` tells an empty list from none; the contract of eventout does not.
-		if len(*list) == 0 {
-			*list = nil
-		}
-	}
-	omitZero(&stats.CPU.Usage)
-	omitZero(&stats.CPU.Throttling)
-	for _, entry := range stats.Memory.entries() {
-		omitZero(entry)
-	}
-	for _, psi := range []*RuncPSI{stats.CPU.PSI, stats.Memory.PSI, stats.Blkio.PSI} {
-		if psi != nil {
-			omitZero(&psi.Some)
-			omitZero(&psi.Full)
-		}
-	}
-	return &RuncEvent{Type: "stats", ID: out.Event.ID, Data: stats}, nil
-}
-
 func main() {
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := bufio.NewWriterSize(os.Stdout, 1<<20)
+	encoder := json.NewEncoder(out)
 	var err error
 	switch mode := os.Args[1]; mode {
-	case "stats", "event-out", "runc":
-		err = judge(mode, in, out)
-	case "race":
-		err = race(in, out)
+	case "stats":
+		err = eachContainer(in, func(s *Snapshot, c *Container) error {
+			return encoder.Encode(&GVisorEvent{Type: "stats", ID: c.ID, Data: stats(s, c).gvisor()})
+		})
+	case "event-out":
+		err = eachContainer(in, func(s *Snapshot, c *Container) error {
+			return encoder.Encode(event(s, c))
+		})
+	case "runc":
+		err = eachContainer(in, func(s *Snapshot, c *Container) error {
+			return encoder.Encode(&RuncEvent{Type: "stats", ID: c.ID, Data: stats(s, c).runc()})
+		})
 	case "check":
-		err = check[Event](in, out, func(e *Event) string { return e.Type })
+		err = check(in, out, func(e *GVisorEvent) string { return e.Type })
 	case "check-runc":
-		err = check[RuncEvent](in, out, func(e *RuncEvent) string { return e.Type })
+		err = check(in, out, func(e *RuncEvent) string { return e.Type })
 	case "not-found":
-		// As in runsc/boot/loader.go.
-		err = eachID(in, func(id string) error {
+		// The error is that of runsc/boot/loader.go.
+		err = eachValue(in, func(id string) error {
 			_, err := fmt.Fprintln(out, fmt.Errorf("container %q not found", id))
 			return err
 		})
 	case "oom":
-		encoder := json.NewEncoder(out)
-		err = eachID(in, func(id string) error {
+		err = eachValue(in, func(id string) error {
 			return encoder.Encode(&RuncEvent{Type: "oom", ID: id})
 		})
-	case "printable":
-		err = printable(out)
+	case "race":
+		err = race(in, out)
 	default:
 		err = fmt.Errorf("no mode %q", mode)
 	}
@@ -332,149 +458,118 @@ func main() {
 	}
 }
 
-// printable prints how many characters from U+0000 on strconv.IsPrint refuses, then how many it accepts, and
-// so on, each number as a varint.
-func printable(out io.Writer) error {
-	wanted, length := false, uint64(0)
-	var runs []byte
-	for r := rune(0); r <= unicode.MaxRune; r++ {
-		if strconv.IsPrint(r) != wanted {
-			runs = binary.AppendUvarint(runs, length)
-			wanted, length = !wanted, 0
-		}
-		length++
-	}
-	_, err := out.Write(binary.AppendUvarint(runs, length))
-	return err
-}
-
-func judge(mode string, in io.Reader, out io.Writer) error {
+// eachValue calls do with each value of a stream of JSON, until there is an error.
+func eachValue[V any](in io.Reader, do func(V) error) error {
 	decoder := json.NewDecoder(in)
-	encoder := json.NewEncoder(out)
+	decoder.DisallowUnknownFields()
 	for {
-		var instant Instant
-		if err := decoder.Decode(&instant); err == io.EOF {
+		var value V
+		if err := decoder.Decode(&value); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		for _, c := range instant.Containers {
-			if c.Error != "" {
-				continue
-			}
-			event := event(&instant, c.ID, c.Pids)
-			var line any = event
-			switch mode {
-			case "runc":
-				populateStats(&instant, event, c.ID)
-				runc, err := runc(event, c.Stats)
-				if err != nil {
-					return err
-				}
-				line = runc
-			case "stats":
-				populateStats(&instant, event, c.ID)
-				if c.Stats != nil {
-					// Decoding leaves alone what the text does not mention.
-					if err := json.Unmarshal(c.Stats, &event.Event.Data); err != nil {
-						return err
-					}
-				}
-				line = event.Event
-			}
-			if err := encoder.Encode(line); err != nil {
-				return err
-			}
+		if err := do(value); err != nil {
+			return err
 		}
 	}
 }
 
-func race(in io.Reader, out io.Writer) error {
-	var instant Instant
-	if err := json.NewDecoder(in).Decode(&instant); err != nil {
+// eachContainer calls do with each container of a scenario that has no error.
+func eachContainer(in io.Reader, do func(*Snapshot, *Container) error) error {
+	return eachValue(in, func(sample Sample) error {
+		for i := range sample {
+			snapshot := &sample[i]
+			for j := range snapshot.Containers {
+				container := &snapshot.Containers[j]
+				if container.Error != "" {
+					continue
+				}
+				if err := do(snapshot, container); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func check[E any](in io.Reader, out io.Writer, eventType func(*E) string) error {
+	n := 0
+	err := eachValue(in, func(event E) error {
+		if t := eventType(&event); t != "stats" {
+			return fmt.Errorf("event of type %q", t)
+		}
+		n++
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	last := instant.Containers[len(instant.Containers)-1]
+	_, err = fmt.Fprintln(out, n)
+	return err
+}
+
+// race measures the last container of the first sandbox in the first sample: all that the sentry does for an
+// event once it has the facts.
+func race(in io.Reader, out io.Writer) error {
+	var sample Sample
+	if err := json.NewDecoder(in).Decode(&sample); err != nil {
+		return err
+	}
+	if len(sample) == 0 || len(sample[0].Containers) == 0 {
+		return errors.New("no container")
+	}
+	snapshot := &sample[0]
+	last := &snapshot.Containers[len(snapshot.Containers)-1]
 	best := math.Inf(1)
 	for round := 0; round < 20; round++ {
-		begun := time.Now()
+		start := time.Now()
 		n := 0
-		for time.Since(begun) < 10*time.Millisecond {
-			if _, err := json.Marshal(event(&instant, last.ID, last.Pids)); err != nil {
-				return err
+		for time.Since(start) < 10*time.Millisecond {
+			// Several events at a time, since reading the clock takes time too.
+			for i := 0; i < 4; i++ {
+				if _, err := json.Marshal(event(snapshot, last)); err != nil {
+					return err
+				}
 			}
-			n++
+			n += 4
 		}
-		best = math.Min(best, float64(time.Since(begun))/float64(n))
+		best = math.Min(best, float64(time.Since(start))/float64(n))
 	}
 	_, err := fmt.Fprintln(out, best)
 	return err
 }
 
-func check[E any](in io.Reader, out io.Writer, kind func(*E) string) error {
-	decoder := json.NewDecoder(in)
-	decoder.DisallowUnknownFields()
-	for n := 0; ; n++ {
-		var event E
-		err := decoder.Decode(&event)
-		if err == io.EOF {
-			fmt.Fprintln(out, n)
-			return nil
-		}
-		if err == nil && kind(&event) != "stats" {
-			err = fmt.Errorf("event of type %q", kind(&event))
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func eachID(in io.Reader, do func(id string) error) error {
-	decoder := json.NewDecoder(in)
-	for {
-		var id string
-		if err := decoder.Decode(&id); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := do(id); err != nil {
-			return err
-		}
-	}
-}
-
-func event(in *Instant, cid string, pids uint64) *EventOut {
-	out := &EventOut{
-		Event: Event{
-			ID:   cid,
+// event is containerManager.Event.
+func event(s *Snapshot, c *Container) *GVisorEventOut {
+	out := &GVisorEventOut{
+		Event: GVisorEvent{
+			ID:   c.ID,
 			Type: "stats",
 		},
 	}
-	out.Event.Data.Pids.Current = pids
-	totalUsage := in.MemoryBytes
-	switch containers := len(in.Containers); containers {
-	case 1:
-	default:
-		if cid == in.Root {
+	out.Event.Data.Pids.Current = c.PidsCount
+	totalUsage := orZero(s.MemoryUsage)
+	if containers := uint64(len(s.Containers)); containers > 1 {
+		if c.ID == s.RootContainer {
 			totalUsage = 0
 		} else {
-			totalUsage /= uint64(containers - 1)
+			totalUsage /= containers - 1
 		}
 	}
 	out.Event.Data.Memory.Usage.Usage = totalUsage
 	out.ContainerUsage = make(map[string]uint64)
-	for _, c := range in.Containers {
-		if c.CPUNs != nil {
-			out.ContainerUsage[c.ID] = *c.CPUNs
+	for i := range s.Containers {
+		if listed := &s.Containers[i]; listed.CPUUsage != nil {
+			out.ContainerUsage[listed.ID] = *listed.CPUUsage
 		}
 	}
 	return out
 }
 
-func populateStats(in *Instant, out *EventOut, cid string) {
-	containerUsage := out.ContainerUsage[cid]
+func populateStats(s *Snapshot, c *Container, out *GVisorEventOut) {
+	containerUsage := out.ContainerUsage[c.ID]
 	var allContainersUsage uint64
 	for _, v := range out.ContainerUsage {
 		allContainersUsage += v
@@ -485,20 +580,230 @@ func populateStats(in *Instant, out *EventOut, cid string) {
 		*total = 0
 		return
 	}
-	if in.CgroupCPUNs == nil || *in.CgroupCPUNs == 0 {
+	cgroupsUsage := orZero(s.CgroupCPUUsage)
+	if cgroupsUsage == 0 {
 		*total = containerUsage
 		return
 	}
-	cgroupsUsage := *in.CgroupCPUNs
 	if allContainersUsage == 0 {
 		allContainersUsage = cgroupsUsage
 		containerUsage = cgroupsUsage / numContainers
 	}
 	product := float64(containerUsage) * (float64(cgroupsUsage) / float64(allContainersUsage))
-	// What becomes of 2^64 and more, Go leaves to the machine. eventout defines it.
+	// In Go, the conversion of 2^64 and more depends on the machine. The contract defines it.
 	if product >= math.MaxUint64 {
 		*total = math.MaxUint64
 		return
 	}
 	*total = uint64(product)
+}
+
+// stats returns the statistics that the host measured for the container, and the computed ones where it
+// measured none.
+func stats(s *Snapshot, c *Container) *Stats {
+	out := event(s, c)
+	populateStats(s, c, out)
+	stats, computed := orZero(c.Stats), &out.Event.Data
+	setDefault(&stats.CPU.Usage.Total, computed.CPU.Usage.Total)
+	setDefault(&stats.Memory.Usage.Usage, computed.Memory.Usage.Usage)
+	setDefault(&stats.Pids.Current, computed.Pids.Current)
+	return &stats
+}
+
+func (s *Stats) gvisor() GVisorStats {
+	return GVisorStats{
+		CPU: GVisorCPU{
+			Usage: GVisorCPUUsage{
+				Kernel: orZero(s.CPU.Usage.Kernel),
+				User:   orZero(s.CPU.Usage.User),
+				Total:  orZero(s.CPU.Usage.Total),
+				PerCPU: s.CPU.Usage.Percpu,
+			},
+		},
+		Memory: GVisorMemory{
+			Cache:     orZero(s.Memory.Cache),
+			Usage:     s.Memory.Usage.gvisor(),
+			Swap:      s.Memory.Swap.gvisor(),
+			Kernel:    s.Memory.Kernel.gvisor(),
+			KernelTCP: s.Memory.KernelTCP.gvisor(),
+			Raw:       toMap(s.Memory.Raw, identity[uint64]),
+		},
+		Pids: s.Pids.gvisor(),
+	}
+}
+
+func (e MemoryEntry) gvisor() GVisorMemoryEntry {
+	return GVisorMemoryEntry{
+		Limit:   orZero(e.Limit),
+		Usage:   orZero(e.Usage),
+		Max:     orZero(e.Max),
+		Failcnt: orZero(e.Failcnt),
+	}
+}
+
+func (p Pids) gvisor() GVisorPids {
+	return GVisorPids{
+		Current: orZero(p.Current),
+		Limit:   orZero(p.Limit),
+	}
+}
+
+func (s *Stats) runc() *RuncStats {
+	stats := &RuncStats{
+		CPU: RuncCPU{
+			Usage: nonZero(RuncCPUUsage{
+				Total:        orZero(s.CPU.Usage.Total),
+				Percpu:       nilIfEmpty(s.CPU.Usage.Percpu),
+				PercpuKernel: nilIfEmpty(s.CPU.Usage.PercpuKernel),
+				PercpuUser:   nilIfEmpty(s.CPU.Usage.PercpuUser),
+				Kernel:       orZero(s.CPU.Usage.Kernel),
+				User:         orZero(s.CPU.Usage.User),
+			}),
+			Throttling: nonZero(RuncThrottling{
+				Periods:          orZero(s.CPU.Throttling.Periods),
+				ThrottledPeriods: orZero(s.CPU.Throttling.ThrottledPeriods),
+				ThrottledTime:    orZero(s.CPU.Throttling.ThrottledTime),
+			}),
+			PSI: s.CPU.PSI.runc(),
+		},
+		CPUSet: s.CPUSet.runc(),
+		Memory: RuncMemory{
+			Cache:     orZero(s.Memory.Cache),
+			Usage:     nonZero(s.Memory.Usage.gvisor()),
+			Swap:      nonZero(s.Memory.Swap.gvisor()),
+			Kernel:    nonZero(s.Memory.Kernel.gvisor()),
+			KernelTCP: nonZero(s.Memory.KernelTCP.gvisor()),
+			Raw:       toMap(s.Memory.Raw, identity[uint64]),
+			PSI:       s.Memory.PSI.runc(),
+		},
+		Pids:    s.Pids.gvisor(),
+		Blkio:   s.Blkio.runc(),
+		Hugetlb: toMap(s.Hugetlb, Hugetlb.runc),
+	}
+	for _, i := range s.NetworkInterfaces {
+		// The two types differ only in their tags.
+		converted := RuncInterface(i)
+		stats.NetworkInterfaces = append(stats.NetworkInterfaces, &converted)
+	}
+	return stats
+}
+
+func (p *PSI) runc() *RuncPSI {
+	if p == nil {
+		return nil
+	}
+	return &RuncPSI{
+		Some: nonZero(p.Some.runc()),
+		Full: nonZero(p.Full.runc()),
+	}
+}
+
+func (d PSIData) runc() RuncPSIData {
+	return RuncPSIData{
+		Avg10:  float64(d.Avg10) / 100,
+		Avg60:  float64(d.Avg60) / 100,
+		Avg300: float64(d.Avg300) / 100,
+		Total:  d.Total,
+	}
+}
+
+func (s CPUSet) runc() RuncCPUSet {
+	return RuncCPUSet{
+		CPUs:                  s.CPUs,
+		CPUExclusive:          flag(s.CPUExclusive),
+		Mems:                  s.Mems,
+		MemHardwall:           flag(s.MemHardwall),
+		MemExclusive:          flag(s.MemExclusive),
+		MemoryMigrate:         flag(s.MemoryMigrate),
+		MemorySpreadPage:      flag(s.MemorySpreadPage),
+		MemorySpreadSlab:      flag(s.MemorySpreadSlab),
+		MemoryPressure:        orZero(s.MemoryPressure),
+		SchedLoadBalance:      flag(s.SchedLoadBalance),
+		SchedRelaxDomainLevel: orZero(s.SchedRelaxDomainLevel),
+	}
+}
+
+func (b Blkio) runc() RuncBlkio {
+	blkio := RuncBlkio{PSI: b.PSI.runc()}
+	for _, e := range b.Entries {
+		for _, list := range []struct {
+			entries *[]RuncBlkioEntry
+			value   *uint64
+		}{
+			{&blkio.IoServiceBytesRecursive, e.IoServiceBytes},
+			{&blkio.IoServicedRecursive, e.IoServiced},
+			{&blkio.IoQueuedRecursive, e.IoQueued},
+			{&blkio.IoServiceTimeRecursive, e.IoServiceTime},
+			{&blkio.IoWaitTimeRecursive, e.IoWaitTime},
+			{&blkio.IoMergedRecursive, e.IoMerged},
+			{&blkio.IoTimeRecursive, e.IoTime},
+			{&blkio.SectorsRecursive, e.Sectors},
+		} {
+			if list.value != nil {
+				entry := RuncBlkioEntry{Major: e.Major, Minor: e.Minor, Op: e.Op, Value: *list.value}
+				*list.entries = append(*list.entries, entry)
+			}
+		}
+	}
+	return blkio
+}
+
+func (h Hugetlb) runc() RuncHugetlb {
+	return RuncHugetlb{
+		Usage:   orZero(h.Usage),
+		Max:     orZero(h.Max),
+		Failcnt: orZero(h.Failcnt),
+	}
+}
+
+// orZero returns the value, or Go's zero value for one that is not known.
+func orZero[V any](value *V) V {
+	if value == nil {
+		var zero V
+		return zero
+	}
+	return *value
+}
+
+// setDefault sets a value that is not known.
+func setDefault[V any](value **V, v V) {
+	if *value == nil {
+		*value = &v
+	}
+}
+
+// nonZero returns nil for a zero value, which `omitempty` then leaves out as `omitzero` would.
+func nonZero[V any](value V) *V {
+	if reflect.ValueOf(value).IsZero() {
+		return nil
+	}
+	return &value
+}
+
+// nilIfEmpty makes an empty slice a zero value for nonZero: the contract does not tell it from none.
+func nilIfEmpty[V any](list []V) []V {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+func flag(value *bool) uint64 {
+	if orZero(value) {
+		return 1
+	}
+	return 0
+}
+
+// toMap returns the map of the pairs, of which the last one of a name counts.
+func toMap[V, W any](pairs []pair[V], convert func(V) W) map[string]W {
+	m := make(map[string]W, len(pairs))
+	for _, p := range pairs {
+		m[p.name] = convert(p.value)
+	}
+	return m
+}
+
+func identity[V any](value V) V {
+	return value
 }
