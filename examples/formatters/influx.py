@@ -1,6 +1,6 @@
 """Events in InfluxDB's line protocol, for InfluxDB 2 and later.
 
-A component of the world `formatter`. The README tells what becomes of an event.
+A component of the world `formatter`. The README describes the points of an event.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from wit_world.imports.types import Psi, Stats, StatsEvent
 
 Field = tuple[str, str]
-"""A field's key and its value, as they are written."""
+"""A field's key and its value, as text."""
 
 
 class Format:
-    """What the component exports."""
+    """The export of the component."""
 
     def format(self, event: StatsEvent) -> str:
-        """The points of the event, one a line. There are none where no figure is known."""
+        """Returns the points of the event, one a line. There are none if no value is known."""
         return "\n".join(points(event))
 
 
 def points(event: StatsEvent) -> Iterator[str]:
     def point(measurement: str, fields: Iterator[Field], **tags: str) -> Iterator[str]:
-        """One line, or none where there is no field. A tag without a value is left out. The protocol has neither."""
+        """Yields one line, or none without fields, and omits a tag without a value. The protocol has neither."""
         written = [f"{key}={value}" for key, value in fields]
         if written:
             series = [measurement]
@@ -41,57 +41,48 @@ def points(event: StatsEvent) -> Iterator[str]:
     columns = zip_longest(usage.percpu, usage.percpu_kernel, usage.percpu_user)
     for cpu, (total, kernel, user) in enumerate(columns):
         row = {"total_ns": total, "kernel_ns": kernel, "user_ns": user}
-        yield from point("container_cpu", figures(row), cpu=str(cpu))
+        yield from point("container_cpu", values(row), cpu=str(cpu))
     for entry in data.blkio.entries:
         row = vars(entry).copy()
         device = f"{row.pop('major')}:{row.pop('minor')}"
-        fields = figures(row, io_service_time="_ns", io_wait_time="_ns", io_time="_ms")
+        fields = values(row, io_service_time="_ns", io_wait_time="_ns", io_time="_ms")
         yield from point("container_blkio", fields, device=device, op=entry.op)
     for size, pages in data.hugetlb:
-        fields = figures(vars(pages), usage="_bytes", max="_bytes")
+        fields = values(vars(pages), usage="_bytes", max="_bytes")
         yield from point("container_hugetlb", fields, size=size)
     for interface in data.network_interfaces:
-        yield from point("container_network", figures(vars(interface)), interface=interface.name)
-    rdt = data.intel_rdt
-    for cache, known in enumerate(zip_longest(rdt.mbm_stats, rdt.cmt_stats)):
-        row = {key: value for each in known if each for key, value in vars(each).items()}
-        yield from point("container_rdt", figures(row, llc_occupancy="_bytes"), cache=str(cache))
+        yield from point("container_network", values(vars(interface)), interface=interface.name)
 
 
 def container(data: Stats) -> Iterator[Field]:
-    """The figures that a container has one of."""
-    yield from figures(vars(data.cpu.usage), "cpu_", total="_ns", kernel="_ns", user="_ns")
-    yield from figures(vars(data.cpu.throttling), "cpu_", throttled_time="_ns")
+    """Yields the values that a container has one of."""
+    yield from values(vars(data.cpu.usage), "cpu_", total="_ns", kernel="_ns", user="_ns")
+    yield from values(vars(data.cpu.throttling), "cpu_", throttled_time="_ns")
     yield from pressure(data.cpu.psi, "cpu_psi_")
     cpuset = vars(data.cpuset).copy()
     level = cpuset.pop("sched_relax_domain_level")
-    yield from figures(cpuset, "cpuset_")
+    yield from values(cpuset, "cpuset_")
     if level is not None:
-        # The only figure that may be negative.
+        # The only value that may be negative.
         yield "cpuset_sched_relax_domain_level", f"{level}i"
     memory = data.memory
-    yield from figures({"cache": memory.cache}, "memory_", cache="_bytes")
+    yield from values({"cache": memory.cache}, "memory_", cache="_bytes")
     for kind, entry in (
         ("", memory.usage),
         ("swap_", memory.swap),
         ("kernel_", memory.kernel),
         ("kernel_tcp_", memory.kernel_tcp),
     ):
-        yield from figures(vars(entry), f"memory_{kind}", limit="_bytes", usage="_bytes", max="_bytes")
-    # With this in front, no key is empty or one that the database reserves.
-    yield from figures({escaped(name): figure for name, figure in memory.raw}, "memory_stat_")
+        yield from values(vars(entry), f"memory_{kind}", limit="_bytes", usage="_bytes", max="_bytes")
+    # The prefix ensures that no key is empty or one that the database reserves.
+    yield from values({escaped(name): value for name, value in memory.raw}, "memory_stat_")
     yield from pressure(memory.psi, "memory_psi_")
-    yield from figures(vars(data.pids), "pids_")
+    yield from values(vars(data.pids), "pids_")
     yield from pressure(data.blkio.psi, "blkio_psi_")
-    if cache := data.intel_rdt.l3_cache_info:
-        yield from figures(vars(cache), "rdt_l3_cache_")
-    if bandwidth := data.intel_rdt.mem_bw_info:
-        units = {"bandwidth_gran": "_percent", "min_bandwidth": "_percent"}
-        yield from figures(vars(bandwidth), "rdt_mem_bw_", **units)
 
 
 def pressure(psi: Psi | None, prefix: str) -> Iterator[Field]:
-    """Parts of time in per cent, which are floating-point numbers to the database, and times altogether."""
+    """Yields percentages of time, which are floating-point numbers to the database, and total times."""
     for kind, data in vars(psi).items() if psi else ():
         for period in ("avg10", "avg60", "avg300"):
             part = getattr(data, period)
@@ -99,22 +90,24 @@ def pressure(psi: Psi | None, prefix: str) -> Iterator[Field]:
         yield f"{prefix}{kind}_total_us", f"{data.total}u"
 
 
-def figures(record: dict[str, object], prefix: str = "", **units: str) -> Iterator[Field]:
-    """The figures of a record that are known. `units` are for those whose names don't have theirs in them.
+def values(record: dict[str, object], prefix: str = "", **units: str) -> Iterator[Field]:
+    """Yields the known integers and booleans of a record. `units` has the units that names lack.
 
-    All are unsigned integers to the database, small or not, since a field has one type for good.
+    Every integer is unsigned to the database, whatever its size, since a field never changes its type.
     """
     for name, value in record.items():
-        if isinstance(value, int):
+        if isinstance(value, bool):
+            yield f"{prefix}{name}", str(value).lower()
+        elif isinstance(value, int):
             yield f"{prefix}{name}{units.get(name, '')}", f"{value}u"
 
 
 def escaped(text: str) -> str:
-    """A tag's value, or a part of a field's key.
+    """Returns a tag's value, or a part of a field's key, as the protocol has it.
 
-    The protocol has backslashes before spaces, commas and equals signs. It can't hold control characters, and
-    parsers disagree about all other backslashes. Those are written as URLs have them, a newline as `%0A`, and so is
-    the per cent sign itself. So texts that differ stay different.
+    Spaces, commas and equals signs get a backslash. The protocol has no control characters, and parsers disagree
+    about other backslashes: those are percent-encoded as in URLs, a newline as `%0A`, and so is the percent sign
+    itself. So texts that differ stay different.
     """
     return text.translate(ESCAPES)
 
