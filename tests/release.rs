@@ -23,11 +23,17 @@ class One:
             raise eventout.ContainerNotFound
         return 3
 
-    def update_memory_usage(self):
-        pass
+    def memory_usage(self):
+        return 10485760
 
-    def usage(self):
-        return eventout.SandboxUsage(memory=10485760, container_count=1, cpu={"c1": 120000000})
+    def container_count(self):
+        return 1
+
+    def root_container(self):
+        return "c1"
+
+    def cpu_usage(self):
+        return [("c1", 120000000)]
 
     def cgroup_cpu_usage(self):
         return 123456789
@@ -37,7 +43,7 @@ class One:
 
 events = eventout.Events()
 print(events.event_json(One(), "c1"))
-print(events.stats_json(One(), "c1", "runsc"))
+print(events.stats_json(One(), "c1", "gvisor"))
 print(events.stats_json(One(), "c1", "runc"))
 "#;
 

@@ -1,7 +1,7 @@
 """Stats events of containers, computed by a WebAssembly component.
 
-The component holds the accounting and the format. This package gives it a `Sandbox` of facts, keeps it within
-`Limits`, and hands on its answers:
+The component holds the accounting and the format. This package gives it the facts of a `Sandbox`, keeps it within
+`Limits`, and returns its results:
 
     events = eventout.Events()
     sandbox = eventout.ProcessTree(os.getpid())  # or one of your own
@@ -10,13 +10,14 @@ The component holds the accounting and the format. This package gives it a `Sand
     print(events.stats_json(sandbox, sandbox.container, "runc"))
 """
 
+from . import records
 from .events import (
     Component,
     ComponentFailed,
     ContainerNotFound,
-    Dialect,
     Error,
     Events,
+    Format,
     Limits,
     NoContainer,
     Sandbox,
@@ -24,82 +25,20 @@ from .events import (
     Unsupported,
 )
 from .processes import ProcessTree
-from .records import (
-    BasisPoints,
-    Blkio,
-    BlkioEntry,
-    Bytes,
-    CmtStats,
-    ContainerId,
-    Cpu,
-    CpuUsage,
-    Cpuset,
-    EventOut,
-    Hugetlb,
-    IntelRdt,
-    L3CacheInfo,
-    MbmStats,
-    MemBwInfo,
-    Memory,
-    MemoryEntry,
-    Microseconds,
-    Milliseconds,
-    Nanoseconds,
-    NetworkInterface,
-    Pids,
-    Psi,
-    PsiData,
-    S64,
-    SandboxUsage,
-    Stats,
-    StatsEvent,
-    Throttling,
-    U16,
-    U64,
-)
+from .records import *
 
 __all__ = [
-    "BasisPoints",
-    "Blkio",
-    "BlkioEntry",
-    "Bytes",
-    "CmtStats",
     "Component",
     "ComponentFailed",
-    "ContainerId",
     "ContainerNotFound",
-    "Cpu",
-    "CpuUsage",
-    "Cpuset",
-    "Dialect",
     "Error",
-    "EventOut",
     "Events",
-    "Hugetlb",
-    "IntelRdt",
-    "L3CacheInfo",
+    "Format",
     "Limits",
-    "MbmStats",
-    "MemBwInfo",
-    "Memory",
-    "MemoryEntry",
-    "Microseconds",
-    "Milliseconds",
-    "Nanoseconds",
-    "NetworkInterface",
     "NoContainer",
-    "Pids",
     "ProcessTree",
-    "Psi",
-    "PsiData",
-    "S64",
     "Sandbox",
-    "SandboxUsage",
-    "Stats",
-    "StatsEvent",
-    "Throttling",
-    "U16",
-    "U64",
     "Unavailable",
     "Unsupported",
 ]
+__all__ += records.__all__

@@ -1,4 +1,4 @@
-"""Prints what processes use, each with its descendants, as `runc events --stats` does it for containers."""
+"""Prints statistics of processes, descendants included, as `runc events --stats` does for containers."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ def main() -> int:
             print(f"eventout: cannot get stats of process {pid}: {error}", file=sys.stderr)
             status = 1
         except BrokenPipeError:
-            # Nobody reads on, which is no error. Python would write the rest once more when it ends.
+            # The reader has ended, which is no error. At exit, Python would write the rest once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             break
     return status
@@ -29,7 +29,7 @@ def main() -> int:
 
 def _pid(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!a} is not the number of a process")
+        raise argparse.ArgumentTypeError(f"{text!a} is not a PID")
     return int(text)
 
 

@@ -7,70 +7,67 @@ from functools import cached_property
 from pathlib import Path
 
 from .events import ContainerNotFound, Unavailable
-from .records import Bytes, Cpu, CpuUsage, Memory, MemoryEntry, SandboxUsage, Stats, U64
+from .records import Bytes, Cpu, CpuUsage, Memory, MemoryEntry, Nanoseconds, Stats, U64
 
 _PROC = Path("/proc")
 _TRIES = 10
 
 
 class ProcessTree:
-    """A process and its living descendants as a sandbox of one container: one reading, made when it is first
-    asked.
+    """A process and its living descendants as a sandbox of one container: one sample, taken by the first call.
 
-    Descendants that have ended count in CPU time, as far as their parents waited for them. Those that have lost
-    their parent don't count, nor do those that the kernel hides from this user. Of memory that processes share,
-    each has its part, so that all parts add up to what is in use. To see that takes the right to trace a process.
+    The CPU time of descendants that have ended is included if their parents waited for them. Orphaned descendants are
+    not, nor are those that the kernel hides from this user. Memory that processes share is divided among them
+    (proportional set size), which takes the permission to trace them.
     """
 
     def __init__(self, pid: int) -> None:
         self.container = str(pid)
-        """The ID of the container: the number of the first process."""
+        """The ID of the container: the PID of the first process."""
         self._pid = pid
 
     def pids_count(self, container: str, /) -> U64:
-        return self._of(container).tasks
+        if container != self.container:
+            raise ContainerNotFound
+        return self._sample.tasks
 
-    def update_memory_usage(self) -> None:
-        pass
+    def memory_usage(self) -> Bytes:
+        return self._sample.memory
 
-    def usage(self) -> SandboxUsage:
-        reading = self._reading
-        return SandboxUsage(
-            memory=reading.memory,
-            container_count=1,
-            cpu={self.container: reading.user + reading.kernel},
-        )
+    def container_count(self) -> U64:
+        return 1
+
+    def root_container(self) -> str:
+        return self.container
+
+    def cpu_usage(self) -> list[tuple[str, Nanoseconds]]:
+        return [(self.container, self._sample.user + self._sample.kernel)]
 
     def cgroup_cpu_usage(self) -> None:
         return None
 
     def container_stats(self, container: str, /) -> Stats:
-        reading = self._of(container)
+        sample = self._sample
         return Stats(
-            cpu=Cpu(usage=CpuUsage(user=reading.user, kernel=reading.kernel)),
-            memory=Memory(swap=MemoryEntry(usage=reading.memory + reading.swap)),
+            cpu=Cpu(usage=CpuUsage(user=sample.user, kernel=sample.kernel)),
+            memory=Memory(swap=MemoryEntry(usage=sample.memory + sample.swap)),
         )
 
-    def _of(self, container: str) -> "_Reading":
-        if container != self.container:
-            raise ContainerNotFound(container)
-        return self._reading
-
     @cached_property
-    def _reading(self) -> "_Reading":
+    def _sample(self) -> "_Sample":
         try:
             for _ in range(_TRIES):
                 tree = _tree(self._pid)
-                reading = _Reading(tree)
-                if all(process.has_settled() for process in tree):
-                    return reading
+                sample = _Sample(tree)
+                if all(process.is_unchanged() for process in tree):
+                    return sample
         except OSError as error:
             raise Unavailable(f"cannot read {error.filename}: {error.strerror}") from error
-        raise Unavailable(f"cannot read process {self._pid}: its descendants come and go too fast")
+        raise Unavailable(f"cannot read process {self._pid}: its descendants start and end too often")
 
 
-class _Reading:
-    """What the processes of a tree use together: CPU time in nanoseconds, memory in bytes."""
+class _Sample:
+    """Sums over the processes of a tree: CPU time in nanoseconds, memory in bytes."""
 
     def __init__(self, tree: list["_Process"]) -> None:
         tick = 10**9 // os.sysconf("SC_CLK_TCK")
@@ -84,22 +81,22 @@ class _Reading:
 
 @dataclass(frozen=True)
 class _Process:
-    """What `/proc/PID/stat` says. Times are in the kernel's ticks."""
+    """Values of `/proc/PID/stat`. Times are in clock ticks."""
 
     pid: int
     parent: int
     start: int
     tasks: int
-    """Its live threads. A zombie has none."""
+    """Number of live threads. A zombie has none."""
     user: int
     kernel: int
     reaped_user: int
     reaped_kernel: int
-    """What its children used that it waited for, and theirs."""
+    """CPU time of the children that it waited for, and of theirs."""
 
-    def has_settled(self) -> bool:
-        """Whether none of the CPU time in the tree has since moved to this process, or from it to its parent:
-        depending on which was read first, that would count twice, or not at all."""
+    def is_unchanged(self) -> bool:
+        """Returns whether no CPU time has moved since, from an ended child to this process or from it to its parent,
+        where it would count twice or not at all."""
         now = _process(self.pid)
         if now is None or now.start != self.start:
             return self.user + self.kernel + self.reaped_user + self.reaped_kernel == 0
@@ -107,12 +104,12 @@ class _Process:
 
 
 def _tree(root: int) -> list[_Process]:
-    """The process and its descendants."""
+    """Returns a process and its descendants."""
     first = _process(root)
     pids = [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdecimal()]
-    # A thread has a folder too, though nobody lists it.
+    # A thread has a directory, too, but is not listed.
     if first is None or first.tasks == 0 or root not in pids:
-        raise ContainerNotFound(root)
+        raise ContainerNotFound
     children: dict[int, list[_Process]] = defaultdict(list)
     for pid in pids:
         try:
@@ -128,12 +125,12 @@ def _tree(root: int) -> list[_Process]:
 
 
 def _process(pid: int) -> _Process | None:
-    """`None` where there is no such process."""
+    """Returns `None` if there is no such process."""
     try:
         stat = (_PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name before it, in parentheses, may hold anything.
+    # The name of the program, in parentheses, may contain any character.
     state, *rest = stat.rpartition(b")")[2].split()
     numbers = [int(number) for number in rest[:19]]
     return _Process(
@@ -149,8 +146,7 @@ def _process(pid: int) -> _Process | None:
 
 
 def _memory(pid: int) -> tuple[Bytes, Bytes]:
-    """What of the memory in use is the process's, and what of the swap space. A zombie has none, nor has a thread
-    of the kernel."""
+    """Returns a process's share of memory and of swap space. A zombie has none, nor has a kernel thread."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_bytes().splitlines()
     except ProcessLookupError:
@@ -159,5 +155,5 @@ def _memory(pid: int) -> tuple[Bytes, Bytes]:
         if _process(pid) is None:
             return 0, 0
         raise
-    figures = {name: rest.split() for name, colon, rest in (line.partition(b":") for line in lines)}
-    return int(figures[b"Pss"][0]) * 1024, int(figures[b"SwapPss"][0]) * 1024
+    values = {name: rest.split() for name, _, rest in (line.partition(b":") for line in lines)}
+    return int(values[b"Pss"][0]) * 1024, int(values[b"SwapPss"][0]) * 1024
