@@ -49,20 +49,22 @@ print(events.stats_json(One(), "c1", "runc"))
 
 /// The same.
 const JAVASCRIPT: &str = "
-import { ContainerNotFound, load } from 'eventout';
+import { EventoutError, load } from 'eventout';
 
-const events = (await load()).events({
+const events = await load({
   pidsCount(container) {
-    if (container !== 'c1') throw new ContainerNotFound();
+    if (container !== 'c1') throw new EventoutError('container-not-found');
     return 3n;
   },
-  updateMemoryUsage() {},
-  usage: () => ({ memory: 10485760n, containerCount: 1n, cpu: new Map([['c1', 120000000n]]) }),
+  memoryUsage: () => 10485760n,
+  containerCount: () => 1n,
+  rootContainer: () => 'c1',
+  cpuUsage: () => [['c1', 120000000n]],
   cgroupCpuUsage: () => 123456789n,
   containerStats: () => undefined,
 });
 console.log(events.eventJson('c1'));
-console.log(events.statsJson('c1', 'runsc'));
+console.log(events.statsJson('c1', 'gvisor'));
 console.log(events.statsJson('c1', 'runc'));
 ";
 

@@ -1,378 +1,297 @@
 #!/usr/bin/env node
 /**
- * Prints the stats of control groups of this machine, as `runc events --stats` prints those of its containers: a line
- * each. Memory, CPU time and tasks are read; other figures of runc's are not.
+ * Prints the statistics of cgroups of this machine, a line for each, as `runc events --stats` prints those of a
+ * container: memory, CPU time and tasks.
  *
- * A controller is read in v1 where the group has a folder there, and otherwise in v2. So it works with v1, v2 and both.
+ * A controller is read in v1 if the cgroup has a directory there, and in v2 otherwise. So v1, v2 and both together work.
+ *
+ * @import { Facts } from './host.js'
+ * @import { Stats } from './index.js'
  */
 
-import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { load } from './index.js';
-import { SnapshotHost } from './snapshot.js';
+import { SampleHost } from './scenario.js';
 
-/** @import { Snapshot } from './snapshot.js' */
+const USAGE = `usage: cgroups.js [--root DIRECTORY] [--children] [CGROUP...]
 
-const USAGE = `usage: cgroups.js [--root FOLDER] [--children] [GROUP...]
-
-Prints the stats of each GROUP, or of the groups directly in it. GROUP is a path below FOLDER, which is
-/sys/fs/cgroup or laid out like it. Without any, the groups directly in FOLDER are meant.`;
-
-/** The largest control file, in bytes. */
-const LARGEST = 16 << 20;
+Prints the statistics of each CGROUP, or with --children of the cgroups directly in it. CGROUP is a path below
+DIRECTORY, which is /sys/fs/cgroup or has the same layout. The default is the cgroups directly in DIRECTORY.`;
 
 const MAX = 2n ** 64n - 1n;
 
-/** The v2 hierarchy, beside the controllers of v1. */
+/** The name of the v2 hierarchy beside the controllers of v1. */
 const UNIFIED = 'unified';
 
 /**
- * The folders of a group, by the controllers of v1, and {@link UNIFIED}.
+ * The directories of a cgroup, by the v1 controller, or {@link UNIFIED}.
  *
- * @typedef {Map<string, string>} Folders
+ * @typedef {Map<string, string>} Directories
  */
 
 /**
- * The folders of the root group.
+ * Finds the hierarchies: one of v2, or a directory for each v1 controller, or set of them.
  *
  * @param {string} root
- * @returns {Folders}
+ * @returns {Directories}
  */
 function hierarchies(root) {
   if (existsSync(join(root, 'cgroup.controllers'))) return new Map([[UNIFIED, root]]);
-  const folders = childrenOf(root).flatMap((name) =>
-    name.split(',').map((controller) => /** @type {[string, string]} */ ([controller, join(root, name)])),
-  );
-  return new Map(folders);
+  const names = childrenOf(root);
+  return new Map(names.flatMap((name) => name.split(',').map((controller) => [controller, join(root, name)])));
+}
+
+/** @param {string} directory */
+function childrenOf(directory) {
+  const entries = readdirSync(directory, { withFileTypes: true });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name).sort();
 }
 
 /**
- * The names of the folders in a folder. One with a name that is not UTF-8 can't be asked for.
- *
- * @param {string} folder
+ * @param {Directories} root
+ * @param {string} cgroup
+ * @returns {Directories}
  */
-function childrenOf(folder) {
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  const names = [];
-  for (const entry of readdirSync(folder, { withFileTypes: true, encoding: 'buffer' })) {
-    if (!entry.isDirectory()) continue;
-    try {
-      names.push(decoder.decode(entry.name));
-    } catch {
-      continue;
-    }
-  }
-  return names.sort();
+function directoriesOf(root, cgroup) {
+  if (/(^|\/)\.\.?(\/|$)/.test(cgroup)) throw new Error('the path has . or .. in it');
+  const directories = [...root].map(([controller, path]) => /** @type {const} */ ([controller, join(path, cgroup)]));
+  const existing = directories.filter(([, path]) => existsSync(path));
+  if (existing.length === 0) throw new Error('there is no such cgroup');
+  return new Map(existing);
 }
 
 /**
- * The folders of the group of that path: those that are there.
+ * Reads an interface file. `undefined` if it does not exist: controllers differ, and so do kernels.
  *
- * @param {Folders} root
- * @param {string} group
- * @returns {Folders}
+ * @template T
+ * @param {string} directory
+ * @param {string} name
+ * @param {(text: string) => T} parse
  */
-function foldersOf(root, group) {
-  if (group.split('/').some((name) => name === '.' || name === '..' || name.includes('\0'))) {
-    throw new Error('this is no path of a group');
-  }
-  const folders = [...root].map(([controller, folder]) => /** @type {const} */ ([controller, join(folder, group)]));
-  const there = folders.filter(([, folder]) => existsSync(folder));
-  if (there.length === 0) throw new Error('there is no such group');
-  return new Map(there);
-}
-
-/** One folder of a group. */
-class Folder {
-  /** @param {string} path */
-  constructor(path) {
-    this.path = path;
-  }
-
-  /**
-   * What `parse` makes of a control file. `undefined` where there is no such file: controllers differ, and so do kernels.
-   *
-   * @template T
-   * @param {string} name
-   * @param {(text: string) => T} parse
-   */
-  get(name, parse) {
-    const path = join(this.path, name);
-    let text;
-    try {
-      text = readText(path);
-    } catch (e) {
-      const { code, message } = /** @type {NodeJS.ErrnoException} */ (e);
-      // The latter where the controller was taken away from the group.
-      if (code === 'ENOENT' || code === 'ENODEV') return undefined;
-      throw new Error(code ? message : `${path}: ${message}`);
-    }
-    try {
-      return parse(text);
-    } catch (e) {
-      throw new Error(`${path}: ${/** @type {Error} */ (e).message}`);
-    }
-  }
-}
-
-/**
- * The text of a control file.
- *
- * @param {string} path
- */
-function readText(path) {
-  // In a folder of the user's making it could be a pipe that nobody writes to.
-  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+function read(directory, name, parse) {
+  const path = join(directory, name);
+  let text;
   try {
-    const stat = fstatSync(file);
-    if (!stat.isFile()) throw new Error('it is not a regular file');
-    if (stat.size > LARGEST) throw new Error(`it is larger than ${LARGEST} bytes`);
-    return readFileSync(file, 'utf8');
-  } finally {
-    closeSync(file);
+    text = readFileSync(path, 'utf8');
+  } catch (e) {
+    // ENODEV if the controller was taken away from the cgroup.
+    if (['ENOENT', 'ENODEV'].includes(/** @type {NodeJS.ErrnoException} */ (e).code ?? '')) return undefined;
+    throw e;
+  }
+  try {
+    return parse(text);
+  } catch (e) {
+    throw new Error(`${path}: ${/** @type {Error} */ (e).message}`);
   }
 }
 
 /**
- * A figure. The kernel may print counters that should be above zero as negative for a moment: they count as 0, as they do
- * in runc.
+ * Parses a counter or a size. The kernel may print a counter as negative for a moment, which counts as 0, as in runc.
  *
  * @param {string} text
  */
-function number(text) {
+function parseU64(text) {
   const digits = text.trim();
   if (/^-[0-9]+$/.test(digits)) return 0n;
-  const figure = /^[0-9]{1,20}$/.test(digits) ? BigInt(digits) : MAX + 1n;
-  if (figure > MAX) throw new Error(`${JSON.stringify(digits.slice(0, 64))} is not a figure`);
-  return figure;
+  const value = /^[0-9]{1,20}$/.test(digits) ? BigInt(digits) : MAX + 1n;
+  if (value > MAX) throw new Error(`${JSON.stringify(digits.slice(0, 64))} is not a u64`);
+  return value;
+}
+
+/** @param {string} text */
+function parseMax(text) {
+  return text.trim() === 'max' ? MAX : parseU64(text);
 }
 
 /**
- * A limit of v2, or of pids. Where there is none, it is the largest number.
+ * Parses a flat keyed file: lines of a name and a value.
  *
  * @param {string} text
+ * @returns {Map<string, bigint>}
  */
-function maximum(text) {
-  return text.trim() === 'max' ? MAX : number(text);
-}
-
-/**
- * Figures with white space between them.
- *
- * @param {string} text
- */
-function numbers(text) {
-  return text.trim() === '' ? [] : text.trim().split(/\s+/).map(number);
-}
-
-/**
- * Lines of a name and a figure.
- *
- * @param {string} text
- */
-function table(text) {
+function parseFlatKeyed(text) {
   const lines = text.split('\n').filter((line) => line !== '');
   return new Map(lines.map((line) => {
-    const [name, figure, ...more] = line.split(' ');
-    if (figure === undefined || more.length > 0) {
-      throw new Error(`${JSON.stringify(line.slice(0, 64))} is not a name and a figure`);
-    }
-    return [name, number(figure)];
+    const [name, value, ...rest] = line.split(' ');
+    if (value === undefined || rest.length > 0) throw new Error(`${JSON.stringify(line)} is not a name and a value`);
+    return [name, parseU64(value)];
   }));
 }
 
 /**
- * Times that the kernel counts in another unit, in nanoseconds.
- *
- * @param {bigint | undefined} figure
- * @param {bigint} factor
- */
-function nanoseconds(figure, factor) {
-  return figure === undefined ? undefined : figure * factor;
-}
-
-/**
- * User and system time by CPU in a v1 `cpuacct.usage_all`, in nanoseconds.
+ * Parses the columns `user` and `system` of a v1 `cpuacct.usage_all`.
  *
  * @param {string} text
  */
-function usageAll(text) {
-  const [heading, ...lines] = text.trim().split('\n').map((line) => line.split(' '));
-  if (heading[1] !== 'user' || heading[2] !== 'system') throw new Error('it has no heading of cpu, user and system');
-  return { user: lines.map((line) => number(line[1] ?? '')), system: lines.map((line) => number(line[2] ?? '')) };
+function parseUsageAll(text) {
+  const lines = text.trim().split('\n').slice(1).map((line) => line.split(' '));
+  return { user: lines.map((line) => parseU64(line[1] ?? '')), system: lines.map((line) => parseU64(line[2] ?? '')) };
 }
 
 /**
- * In bytes, but for the count of failures.
- *
- * @typedef {{ usage?: bigint, limit?: bigint, max?: bigint, failcnt?: bigint }} MemoryEntry
- * @typedef {object} Memory
- * @property {bigint} [cache]
- * @property {MemoryEntry} usage
- * @property {MemoryEntry} swap
- * @property {MemoryEntry} [kernel]
- * @property {MemoryEntry} [kernelTcp]
- * @property {Map<string, bigint>} [raw]
+ * @param {bigint | undefined} value
+ * @param {bigint} factor
  */
+function times(value, factor) {
+  return value === undefined ? undefined : value * factor;
+}
 
 /**
- * The figures of a v1 memory controller that begin so.
- *
- * @param {Folder} folder
+ * @param {string} directory
  * @param {string} prefix
- * @returns {MemoryEntry}
  */
-function memoryEntry(folder, prefix) {
-  const usage = folder.get(`${prefix}.usage_in_bytes`, number);
+function memoryEntry(directory, prefix) {
+  const usage = read(directory, `${prefix}.usage_in_bytes`, parseU64);
   if (usage === undefined) return {};
   return {
     usage,
-    limit: folder.get(`${prefix}.limit_in_bytes`, number),
-    max: folder.get(`${prefix}.max_usage_in_bytes`, number),
-    failcnt: folder.get(`${prefix}.failcnt`, number),
+    limit: read(directory, `${prefix}.limit_in_bytes`, parseU64),
+    max: read(directory, `${prefix}.max_usage_in_bytes`, parseU64),
+    failcnt: read(directory, `${prefix}.failcnt`, parseU64),
   };
 }
 
 /**
- * @param {Folder} folder
- * @returns {Memory}
+ * @param {string} directory
+ * @returns {Facts<Stats['memory']>}
  */
-function memoryV1(folder) {
-  const raw = folder.get('memory.stat', table);
+function memoryV1(directory) {
+  const raw = read(directory, 'memory.stat', parseFlatKeyed);
   return {
     cache: raw?.get('cache'),
-    usage: memoryEntry(folder, 'memory'),
-    swap: memoryEntry(folder, 'memory.memsw'),
-    kernel: memoryEntry(folder, 'memory.kmem'),
-    kernelTcp: memoryEntry(folder, 'memory.kmem.tcp'),
-    raw,
+    usage: memoryEntry(directory, 'memory'),
+    swap: memoryEntry(directory, 'memory.memsw'),
+    kernel: memoryEntry(directory, 'memory.kmem'),
+    kernelTcp: memoryEntry(directory, 'memory.kmem.tcp'),
+    raw: raw && [...raw],
   };
 }
 
 /**
- * @param {Folder} folder
- * @returns {Memory}
+ * @param {string} directory
+ * @returns {Facts<Stats['memory']>}
  */
-function memoryV2(folder) {
-  const raw = folder.get('memory.stat', table);
-  const usage = folder.get('memory.current', number);
-  const limit = folder.get('memory.max', maximum);
-  // Like runc, memory and swap together, as v1 counts them.
+function memoryV2(directory) {
+  const raw = read(directory, 'memory.stat', parseFlatKeyed);
+  const usage = read(directory, 'memory.current', parseU64);
+  const limit = read(directory, 'memory.max', parseMax);
+  const swap = read(directory, 'memory.swap.current', parseU64);
+  const swapLimit = read(directory, 'memory.swap.max', parseMax);
+  // Memory and swap together, as in runc and v1.
   const sum = (/** @type {bigint | undefined} */ a, /** @type {bigint | undefined} */ b) =>
     a === undefined || b === undefined ? undefined : a + b > MAX ? MAX : a + b;
   return {
     cache: raw?.get('file'),
-    usage: { usage, limit, max: folder.get('memory.peak', number) },
-    swap: {
-      usage: sum(usage, folder.get('memory.swap.current', number)),
-      limit: sum(limit, folder.get('memory.swap.max', maximum)),
-    },
-    raw,
+    usage: { usage, limit, max: read(directory, 'memory.peak', parseU64) },
+    swap: { usage: sum(usage, swap), limit: sum(limit, swapLimit) },
+    raw: raw && [...raw],
   };
 }
 
-/** @param {Folder} folder */
-function usageV1(folder) {
-  const stat = folder.get('cpuacct.stat', table);
-  const percpu = folder.get('cpuacct.usage_percpu', numbers);
-  const all = folder.get('cpuacct.usage_all', usageAll);
+/** @param {string} directory */
+function cpuUsageV1(directory) {
+  const stat = read(directory, 'cpuacct.stat', parseFlatKeyed);
+  const all = read(directory, 'cpuacct.usage_all', parseUsageAll);
   return {
-    total: folder.get('cpuacct.usage', number),
-    // In ticks of 1/100 s.
-    user: nanoseconds(stat?.get('user'), 10_000_000n),
-    kernel: nanoseconds(stat?.get('system'), 10_000_000n),
-    percpu,
+    total: read(directory, 'cpuacct.usage', parseU64),
+    // Ticks of 10 ms.
+    user: times(stat?.get('user'), 10_000_000n),
+    kernel: times(stat?.get('system'), 10_000_000n),
+    percpu: read(directory, 'cpuacct.usage_percpu', (text) => text.trim().split(/\s+/).map(parseU64)),
     percpuUser: all?.user,
     percpuKernel: all?.system,
   };
 }
 
-/** @param {Folder} folder */
-function usageV2(folder) {
-  const stat = folder.get('cpu.stat', table);
+/** @param {string} directory */
+function cpuUsageV2(directory) {
+  const stat = read(directory, 'cpu.stat', parseFlatKeyed);
   return {
-    total: nanoseconds(stat?.get('usage_usec'), 1000n),
-    user: nanoseconds(stat?.get('user_usec'), 1000n),
-    kernel: nanoseconds(stat?.get('system_usec'), 1000n),
+    total: times(stat?.get('usage_usec'), 1000n),
+    user: times(stat?.get('user_usec'), 1000n),
+    kernel: times(stat?.get('system_usec'), 1000n),
   };
 }
 
-/** @param {Folder} folder */
-function throttling(folder) {
-  const stat = folder.get('cpu.stat', table);
+/** @param {string} directory */
+function throttling(directory) {
+  const stat = read(directory, 'cpu.stat', parseFlatKeyed);
   return {
     periods: stat?.get('nr_periods'),
     throttledPeriods: stat?.get('nr_throttled'),
-    throttledTime: stat?.get('throttled_time') ?? nanoseconds(stat?.get('throttled_usec'), 1000n),
+    throttledTime: stat?.get('throttled_time') ?? times(stat?.get('throttled_usec'), 1000n),
   };
 }
 
 /**
- * The number of tasks in the lists of a group and all groups in it. `undefined` where it has no such list.
+ * Counts the tasks of a cgroup and its descendants.
  *
- * @param {string} folder
- * @param {string} list
- * @returns {bigint | undefined}
+ * @param {string} directory
+ * @param {string} file the interface file that lists those of one cgroup
+ * @returns {bigint}
  */
-function tasks(folder, list) {
-  let count = new Folder(folder).get(list, (text) => BigInt(text.split('\n').length - 1));
-  if (count === undefined) return undefined;
-  for (const name of childrenOf(folder)) count += tasks(join(folder, name), list) ?? 0n;
-  return count;
+function countTasks(directory, file) {
+  const own = read(directory, file, (text) => BigInt(text.split('\n').length - 1)) ?? 0n;
+  return childrenOf(directory).reduce((sum, name) => sum + countTasks(join(directory, name), file), own);
 }
 
 /**
- * One reading of a group, as a container that is alone in its sandbox.
+ * Takes a sample of a cgroup, as a container that is alone in its sandbox.
  *
  * @param {string} id
- * @param {Folders} folders
- * @returns {Snapshot}
+ * @param {Directories} directories
  */
-function read(id, folders) {
-  /** @param {string} controller */
-  const of = (controller) => {
-    const folder = folders.get(controller);
-    return folder === undefined ? undefined : new Folder(folder);
-  };
-  const v2 = of(UNIFIED);
+function sample(id, directories) {
+  const v2 = directories.get(UNIFIED);
   /**
    * @template T
    * @param {string} controller
-   * @param {(folder: Folder) => T} v1
-   * @param {(folder: Folder) => T} unified
+   * @param {(directory: string) => T} v1
+   * @param {(directory: string) => T} unified
    */
-  const either = (controller, v1, unified) => {
-    const folder = of(controller);
-    return folder ? v1(folder) : v2 && unified(v2);
+  const either = (controller, v1, unified = v1) => {
+    const directory = directories.get(controller);
+    if (directory !== undefined) return v1(directory);
+    return v2 === undefined ? undefined : unified(v2);
   };
   const memory = either('memory', memoryV1, memoryV2);
-  const usage = either('cpuacct', usageV1, usageV2);
-  const count = (/** @type {Folder} */ folder) => folder.get('pids.current', number);
-  const max = (/** @type {Folder} */ folder) => folder.get('pids.max', maximum);
-  const counted = either('pids', count, count);
-  const limit = either('pids', max, max);
-  const [v1] = [...folders].filter(([controller]) => controller !== UNIFIED);
-  const current = counted ?? (v1 ? tasks(v1[1], 'tasks') : tasks(/** @type {Folder} */ (v2).path, 'cgroup.threads'));
-  const memoryBytes = memory?.usage.usage;
-  if (memoryBytes === undefined) throw new Error('it has neither memory.usage_in_bytes (v1) nor memory.current (v2)');
-  if (current === undefined) throw new Error('it has neither pids.current nor a list of tasks');
+  const usage = either('cpuacct', cpuUsageV1, cpuUsageV2);
+  const limit = either('pids', (directory) => read(directory, 'pids.max', parseMax));
+  const pidsCount =
+    either('pids', (directory) => read(directory, 'pids.current', parseU64)) ??
+    (v2 === undefined ? countTasks([...directories.values()][0], 'tasks') : countTasks(v2, 'cgroup.threads'));
   const stats = {
-    cpu: { usage, throttling: either('cpu', throttling, throttling) },
+    cpu: { usage, throttling: either('cpu', throttling) },
     memory,
-    pids: { current, limit: limit === MAX ? undefined : limit },
+    pids: { current: pidsCount, limit: limit === MAX ? undefined : limit },
   };
-  const cpuNs = current > 0n ? usage?.total : undefined;
+  const cpuUsage = pidsCount > 0n ? usage?.total : undefined;
   return {
-    root: id,
-    memoryBytes,
-    cgroupCpuNs: usage?.total,
-    containers: [{ id, pids: current, cpuNs, stats }],
+    rootContainer: id,
+    memoryUsage: memory?.usage?.usage,
+    cgroupCpuUsage: usage?.total,
+    containers: [{ id, pidsCount, cpuUsage, stats }],
   };
 }
 
+/** @param {string} path */
+function trim(path) {
+  return path.replace(/^\/+|\/+$/g, '') || '/';
+}
+
 /**
- * Does a part of the work. What fails is told, and the rest goes on.
+ * @param {Directories} root
+ * @param {string} cgroup
+ */
+function children(root, cgroup) {
+  const names = [...directoriesOf(root, cgroup).values()].flatMap(childrenOf);
+  return [...new Set(names)].sort().map((name) => trim(`${cgroup}/${name}`));
+}
+
+/**
+ * Prints an error of `work`, and goes on.
  *
  * @template T
  * @param {string} what
@@ -382,51 +301,9 @@ function attempt(what, work) {
   try {
     return work();
   } catch (e) {
-    console.error(`cgroups.js: cannot ${what}: ${e instanceof Error ? e.message : e}`);
+    console.error(`cgroups.js: ${what}: ${e instanceof Error ? e.message : e}`);
     process.exitCode = 1;
     return undefined;
-  }
-}
-
-/**
- * A path of a group without slashes around it. The root group keeps one.
- *
- * @param {string} path
- */
-function trim(path) {
-  return path.replace(/^\/+|\/+$/g, '') || '/';
-}
-
-/**
- * The paths of the groups directly in a group.
- *
- * @param {Folders} root
- * @param {string} group
- */
-function groupsIn(root, group) {
-  const names = [...foldersOf(root, group).values()].flatMap(childrenOf);
-  return [...new Set(names)].sort().map((name) => trim(`${group}/${name}`));
-}
-
-/**
- * @param {string} folder
- * @param {string[]} groups
- * @param {boolean} children whether the groups in them are meant
- */
-async function main(folder, groups, children) {
-  const root = attempt(`find groups in ${folder}`, () => hierarchies(folder));
-  if (root === undefined) return;
-  const ids = children
-    ? groups.flatMap((group) => attempt(`list group ${group}`, () => groupsIn(root, group)) ?? [])
-    : groups;
-  const host = new SnapshotHost();
-  const events = (await load()).events(host);
-  for (const id of ids) {
-    const line = attempt(`tell of group ${id}`, () => {
-      host.tell(read(id, foldersOf(root, id)));
-      return events.statsJson(id, 'runc');
-    });
-    if (line !== undefined) process.stdout.write(`${line}\n`);
   }
 }
 
@@ -446,5 +323,17 @@ function args() {
 process.stdout.on('error', (e) => process.exit(/** @type {NodeJS.ErrnoException} */ (e).code === 'EPIPE' ? 0 : 1));
 
 const { values, positionals } = args();
-if (positionals.length > 0) await main(values.root, positionals.map(trim), values.children);
-else await main(values.root, ['/'], true);
+const root = attempt(values.root, () => hierarchies(values.root)) ?? process.exit();
+const cgroups = positionals.length > 0 ? positionals.map(trim) : ['/'];
+const ids =
+  values.children || positionals.length === 0
+    ? cgroups.flatMap((cgroup) => attempt(cgroup, () => children(root, cgroup)) ?? [])
+    : cgroups;
+const host = new SampleHost();
+const events = await load(host);
+for (const id of ids) {
+  attempt(id, () => {
+    host.sample = [sample(id, directoriesOf(root, id))];
+    process.stdout.write(`${events.statsJson(id, 'runc')}\n`);
+  });
+}

@@ -1,324 +1,213 @@
 /**
- * What a host may answer: the kinds of values that the contract has, and a check of each.
+ * The types of the contract, and a check of the values that a host returns.
  *
- * The code that jco makes would take almost anything: it wraps a bigint that is out of range, makes a number of
- * a text, and of a lone surrogate a replacement character. And an error that it throws on the way leaves the
- * component in the middle of a call. So whatever a host answers is checked, and copied, before it crosses.
+ * The bindings that jco makes wrap a bigint that is out of range, convert strings to numbers, and throw for a missing
+ * record in the middle of a call. So each result is checked, and completed, before it reaches them.
+ *
+ * @typedef {(value: any, where: string, spell?: (name: string) => string) => any} Type Returns the value in the form
+ *   that jco takes, or throws a `TypeError` that says `where` it is wrong. `spell` converts the name of a field from
+ *   camel case to the one that it has in the value.
  */
 
 /**
- * A kind of value.
- *
- * @typedef {object} Kind
- * @property {string} name What it is called: `u64`, `option`, `record`, ...
- * @property {Kind} [of] What an `option`, `list` or `map` holds.
- * @property {Record<string, Kind>} [fields] The fields of a `record`.
- * @property {(value: any, where: string) => any} check Makes of a value what crosses, or throws a `TypeError`
- *   that says what `where` is and what it must be.
+ * @param {string} expected
+ * @param {(value: any) => boolean} matches
+ * @returns {Type}
  */
-
-/**
- * A value as errors show it. Nothing of the value itself runs.
- *
- * @param {unknown} value
- */
-function shown(value) {
-  switch (typeof value) {
-    case 'bigint':
-      return `${value}n`;
-    case 'string':
-      return value.length > 64 ? `${JSON.stringify(value.slice(0, 64))}...` : JSON.stringify(value);
-    case 'number':
-    case 'boolean':
-    case 'undefined':
-      return `${value}`;
-    case 'object':
-      return value === null ? 'null' : Array.isArray(value) ? 'a list' : 'an object';
-    default:
-      return `a ${typeof value}`;
-  }
+function scalar(expected, matches) {
+  return (value, where) => {
+    if (matches(value)) return value;
+    const found =
+      typeof value === 'bigint' ? `${value}n`
+      : typeof value === 'string' ? JSON.stringify(value)
+      : typeof value === 'object' && value !== null ? 'an object'
+      : String(value);
+    throw new TypeError(`${where} is ${found.length > 64 ? `${found.slice(0, 64)}...` : found}, and must be ${expected}`);
+  };
 }
 
 /**
- * @param {string} where
- * @param {unknown} value
- * @param {string} what
- */
-function wrong(where, value, what) {
-  return new TypeError(`${where} is ${shown(value)}, and must be ${what}`);
-}
-
-/**
- * @param {string} name
  * @param {bigint} min
  * @param {bigint} max
- * @returns {Kind}
  */
-function big(name, min, max) {
-  return {
-    name,
-    check(value, where) {
-      if (typeof value !== 'bigint' || value < min || value > max) {
-        throw wrong(where, value, `a bigint from ${min} to ${max}`);
-      }
-      return value;
-    },
-  };
+function integer(min, max) {
+  return scalar(`a bigint from ${min} to ${max}`, (value) => typeof value === 'bigint' && value >= min && value <= max);
 }
 
 /**
- * @param {string} name
+ * An integer that is a `number` for jco. A bigint is converted.
+ *
  * @param {number} max
- * @returns {Kind}
+ * @returns {Type}
  */
-function small(name, max) {
-  return {
-    name,
-    check(value, where) {
-      if (!Number.isInteger(value) || value < 0 || value > max) {
-        throw wrong(where, value, `a whole number from 0 to ${max}`);
-      }
-      return value;
-    },
-  };
+function number(max) {
+  const type = scalar(`an integer from 0 to ${max}`, (value) => Number.isInteger(value) && value >= 0 && value <= max);
+  return (value, where) => type(typeof value === 'bigint' ? Number(value) : value, where);
 }
 
-export const u64 = big('u64', 0n, 2n ** 64n - 1n);
-const s64 = big('s64', -(2n ** 63n), 2n ** 63n - 1n);
-const u16 = small('u16', 2 ** 16 - 1);
-/** Hundredths of a per cent: 2935 is 29.35 %. */
-const basisPoints = small('basis-points', 2 ** 32 - 1);
+/**
+ * @param {string} expected
+ * @param {(value: any) => boolean} matches
+ */
+function compound(expected, matches) {
+  return scalar(expected, (value) => typeof value === 'object' && value !== null && matches(value));
+}
 
-/** @type {Kind} */
-export const text = {
-  name: 'text',
-  check(value, where) {
-    if (typeof value !== 'string') throw wrong(where, value, 'a string');
-    if (!value.isWellFormed()) throw wrong(where, value, 'a string without lone surrogates');
-    return value;
-  },
-};
+const array = compound('an array', (value) => Array.isArray(value) || ArrayBuffer.isView(value));
+const tuple = compound('a pair', (value) => Array.isArray(value) && value.length === 2);
+const object = compound('a record', (value) => !Array.isArray(value));
 
-/** @type {Kind} */
-const nothing = {
-  name: 'nothing',
-  check(value, where) {
-    if (value !== undefined) throw wrong(where, value, 'undefined');
-  },
-};
+export const u64 = integer(0n, 2n ** 64n - 1n);
+export const string = scalar('a string without lone surrogates', (value) => typeof value === 'string' && value.isWellFormed());
+const bool = scalar('a boolean', (value) => typeof value === 'boolean');
+const s64 = integer(-(2n ** 63n), 2n ** 63n - 1n);
+const u32 = number(2 ** 32 - 1);
+const u16 = number(2 ** 16 - 1);
 
 /**
- * `none` is `undefined` or `null`.
+ * @param {Type} type
+ * @returns {Type}
+ */
+export function option(type) {
+  return (value, where, spell) => (value == null ? undefined : type(value, where, spell));
+}
+
+/**
+ * A list. One that is left out is empty.
  *
- * @param {Kind} of
- * @returns {Kind}
+ * @param {Type} type
+ * @returns {Type}
  */
-export function option(of) {
-  return { name: 'option', of, check: (value, where) => (value == null ? undefined : of.check(value, where)) };
+export function list(type) {
+  return (value = [], where, spell) =>
+    Array.from(array(value, where), (item, at) => type(item, `${where}[${at}]`, spell));
 }
 
 /**
- * @param {unknown} value
- * @param {string} where
- * @param {string} what
- * @returns {any[]}
- */
-function all(value, where, what) {
-  const iterable = typeof value === 'object' && value !== null && Symbol.iterator in value;
-  if (!iterable) throw wrong(where, value, what);
-  return [.../** @type {Iterable<any>} */ (value)];
-}
-
-/**
- * A list. A record's list that is absent is empty.
+ * A name and a value.
  *
- * @param {Kind} of
- * @returns {Kind}
+ * @param {Type} type
+ * @returns {Type}
  */
-export function list(of) {
-  /** @param {any[]} items */
-  const pack = (items) => (of === u64 ? new BigUint64Array(items) : of === u16 ? new Uint16Array(items) : items);
-  return {
-    name: 'list',
-    of,
-    check(value = [], where) {
-      const items = all(value, where, 'a list');
-      return pack(items.map((item, at) => of.check(item, `${where}[${at}]`)));
-    },
+function pair(type) {
+  return (value, where, spell) => {
+    const [name, item] = tuple(value, where);
+    return [string(name, `${where}[0]`), type(item, `${where}[1]`, spell)];
   };
 }
 
 /**
- * A list of names and what belongs to each: a `Map`, or a list of pairs. A record's map that is absent is empty.
+ * A record. One that is left out has all fields left out.
  *
- * @param {Kind} of
- * @returns {Kind}
- */
-export function map(of) {
-  return {
-    name: 'map',
-    of,
-    check(value = [], where) {
-      return all(value, where, 'a Map or a list of pairs').map((pair, at) => {
-        if (!Array.isArray(pair) || pair.length !== 2) throw wrong(`${where}[${at}]`, pair, 'a pair');
-        const name = text.check(pair[0], `the name of ${where}[${at}]`);
-        return [name, of.check(pair[1], `${where}[${JSON.stringify(name)}]`)];
-      });
-    },
-  };
-}
-
-/**
- * A record. A field that is a record and absent has all fields absent.
- *
- * @template {Record<string, Kind>} F
- * @param {F} fields
- * @returns {Kind & { fields: F }}
+ * @param {Record<string, Type>} fields
+ * @returns {Type}
  */
 export function record(fields) {
-  const entries = Object.entries(fields);
-  return {
-    name: 'record',
-    fields,
-    check(value = {}, where) {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(where, value, 'an object');
-      for (const name of Object.keys(value)) {
-        if (!Object.hasOwn(fields, name)) throw new TypeError(`${where} has no field ${shown(name)}`);
-      }
-      return Object.fromEntries(entries.map(([name, kind]) => [name, kind.check(value[name], `${where}.${name}`)]));
-    },
+  return (value = {}, where, spell = (name) => name) => {
+    const names = new Map(Object.keys(fields).map((name) => [spell(name), name]));
+    for (const key of Object.keys(object(value, where))) {
+      if (!names.has(key)) throw new TypeError(`${where} has no field ${JSON.stringify(key)}`);
+    }
+    return Object.fromEntries(
+      Array.from(names, ([key, name]) => [name, fields[name](value[key], `${where}.${key}`, spell)]),
+    );
   };
 }
 
-const figure = option(u64);
+/**
+ * A list that can't be left out.
+ *
+ * @param {Type} type
+ * @returns {Type}
+ */
+export function requiredList(type) {
+  const items = list(type);
+  return (value, where, spell) => items(array(value, where), where, spell);
+}
 
-const psiData = record({ avg10: basisPoints, avg60: basisPoints, avg300: basisPoints, total: u64 });
+const psiData = record({ avg10: u32, avg60: u32, avg300: u32, total: u64 });
 const psi = option(record({ some: psiData, full: psiData }));
+const flag = option(bool);
+const counter = option(u64);
+const memoryEntry = record({ limit: counter, usage: counter, max: counter, failcnt: counter });
 
-export const throttling = record({ periods: figure, throttledPeriods: figure, throttledTime: figure });
-
-const memoryEntry = record({ limit: figure, usage: figure, max: figure, failcnt: figure });
-
-export const blkio = record({
-  entries: list(
-    record({
-      major: u64,
-      minor: u64,
-      op: text,
-      ioServiceBytes: figure,
-      ioServiced: figure,
-      ioQueued: figure,
-      ioServiceTime: figure,
-      ioWaitTime: figure,
-      ioMerged: figure,
-      ioTime: figure,
-      sectors: figure,
-    }),
-  ),
-  psi,
-});
-
-export const networkInterface = record({
-  name: text,
-  rxBytes: u64,
-  rxPackets: u64,
-  rxErrors: u64,
-  rxDropped: u64,
-  txBytes: u64,
-  txPackets: u64,
-  txErrors: u64,
-  txDropped: u64,
-});
-
-/** The contract's `stats`. */
 export const stats = record({
   cpu: record({
     usage: record({
-      kernel: figure,
-      user: figure,
-      total: figure,
+      kernel: counter,
+      user: counter,
+      total: counter,
       percpu: list(u64),
       percpuKernel: list(u64),
       percpuUser: list(u64),
     }),
-    throttling,
+    throttling: record({ periods: counter, throttledPeriods: counter, throttledTime: counter }),
     psi,
   }),
   cpuset: record({
     cpus: list(u16),
-    cpuExclusive: figure,
+    cpuExclusive: flag,
     mems: list(u16),
-    memHardwall: figure,
-    memExclusive: figure,
-    memoryMigrate: figure,
-    memorySpreadPage: figure,
-    memorySpreadSlab: figure,
-    memoryPressure: figure,
-    schedLoadBalance: figure,
+    memHardwall: flag,
+    memExclusive: flag,
+    memoryMigrate: flag,
+    memorySpreadPage: flag,
+    memorySpreadSlab: flag,
+    memoryPressure: counter,
+    schedLoadBalance: flag,
     schedRelaxDomainLevel: option(s64),
   }),
   memory: record({
-    cache: figure,
+    cache: counter,
     usage: memoryEntry,
     swap: memoryEntry,
     kernel: memoryEntry,
     kernelTcp: memoryEntry,
-    raw: map(u64),
+    raw: list(pair(u64)),
     psi,
   }),
-  pids: record({ current: figure, limit: figure }),
-  blkio,
-  hugetlb: map(record({ usage: figure, max: figure, failcnt: figure })),
-  intelRdt: record({
-    l3CacheInfo: option(record({ cbmMask: text, minCbmBits: u64, numClosids: u64 })),
-    l3CacheSchemaRoot: option(text),
-    l3CacheSchema: option(text),
-    memBwInfo: option(record({ bandwidthGran: u64, delayLinear: u64, minBandwidth: u64, numClosids: u64 })),
-    memBwSchemaRoot: option(text),
-    memBwSchema: option(text),
-    schemata: list(text),
-    mbmStats: list(record({ mbmTotalBytes: u64, mbmLocalBytes: u64 })),
-    cmtStats: list(record({ llcOccupancy: u64 })),
+  pids: record({ current: counter, limit: counter }),
+  blkio: record({
+    entries: list(
+      record({
+        major: u64,
+        minor: u64,
+        op: string,
+        ioServiceBytes: counter,
+        ioServiced: counter,
+        ioQueued: counter,
+        ioServiceTime: counter,
+        ioWaitTime: counter,
+        ioMerged: counter,
+        ioTime: counter,
+        sectors: counter,
+      }),
+    ),
+    psi,
   }),
-  networkInterfaces: list(networkInterface),
+  hugetlb: list(pair(record({ usage: counter, max: counter, failcnt: counter }))),
+  networkInterfaces: list(
+    record({
+      name: string,
+      rxBytes: u64,
+      rxPackets: u64,
+      rxErrors: u64,
+      rxDropped: u64,
+      txBytes: u64,
+      txPackets: u64,
+      txErrors: u64,
+      txDropped: u64,
+    }),
+  ),
 });
 
-const cpuTimes = map(u64);
-
-/**
- * The contract's `container-cpu`, of a `Map` or a list of pairs.
- *
- * @type {Kind}
- */
-const containerCpu = {
-  name: 'container-cpu',
-  check(value, where) {
-    if (value === undefined) throw wrong(where, value, 'a Map or a list of pairs');
-    /** @type {[string, bigint][]} */
-    const pairs = cpuTimes.check(value, where);
-    const ids = pairs.map(([id]) => id);
-    const broken = ids.find((id) => id.includes('\0'));
-    if (broken !== undefined) throw wrong(`an ID in ${where}`, broken, 'a string without a NUL');
-    return { containers: ids.join('\0'), usage: new BigUint64Array(pairs.map(([, ns]) => ns)) };
-  },
-};
-
-/**
- * A `container-cpu` as pairs.
- *
- * @param {{containers: string, usage: BigUint64Array}} cpu
- * @returns {[string, bigint][]}
- */
-export function pairs({ containers, usage }) {
-  const ids = containers.split('\0');
-  return Array.from(usage, (ns, at) => [ids[at], ns]);
-}
-
-/** What each function of a host answers. */
-export const answers = {
+/** The types of the results of the functions of `sandbox`. */
+export const results = {
   pidsCount: u64,
-  updateMemoryUsage: nothing,
-  usage: record({ memory: u64, containerCount: u64, rootContainer: option(text), cpu: containerCpu }),
-  cgroupCpuUsage: figure,
+  memoryUsage: counter,
+  containerCount: u64,
+  rootContainer: string,
+  cpuUsage: requiredList(pair(u64)),
+  cgroupCpuUsage: counter,
   containerStats: option(stats),
 };

@@ -1,16 +1,12 @@
 /**
- * The page: reads the scenario on each change, asks the component, and shows what it says. Texts of the scenario get
- * into the page as text alone.
+ * The page: reads the scenario on each change, calls the component, and shows the results. Strings of the scenario are
+ * inserted as text, never as HTML.
+ *
+ * @import { StatsEvent } from '../index.js'
  */
 
 import { EventoutError, load } from '../index.js';
-import { readScenario, ScenarioError } from '../scenario.js';
-import { SnapshotHost } from '../snapshot.js';
-
-/**
- * @import { StatsEvent } from '../index.js'
- * @import { Instant } from '../scenario.js'
- */
+import { readScenario, SampleHost, ScenarioError } from '../scenario.js';
 
 /**
  * @template {HTMLElement} T
@@ -29,17 +25,17 @@ const why = part('why', HTMLElement);
 const where = part('where', HTMLButtonElement);
 const results = part('results', HTMLElement);
 const stale = part('stale', HTMLElement);
-const instant = part('instant', HTMLSelectElement);
+const sample = part('sample', HTMLSelectElement);
 const format = part('format', HTMLSelectElement);
 const shares = part('shares', HTMLElement);
 const chosen = part('chosen', HTMLElement);
-const refusal = part('refusal', HTMLElement);
+const failure = part('failure', HTMLElement);
 const event = part('event', HTMLElement);
 const json = part('json', HTMLElement);
 const typed = part('typed', HTMLElement);
 
 /**
- * A container's ID in the page: quoted where it could be taken for something else.
+ * Returns a container's ID, quoted if it could be mistaken for another.
  *
  * @param {string} id
  */
@@ -50,14 +46,14 @@ function label(id) {
 }
 
 /**
- * A figure with three digits and the largest unit that fits.
+ * Formats a number with three digits and the largest unit that fits.
  *
- * @param {bigint} figure
+ * @param {bigint} number
  * @param {[number, string][]} units from the largest
  */
-function inUnits(figure, units) {
-  const [size, unit] = units.find(([size]) => Number(figure) >= size) ?? units[units.length - 1];
-  const value = Number(figure) / size;
+function inUnits(number, units) {
+  const [size, unit] = units.find(([size]) => Number(number) >= size) ?? units[units.length - 1];
+  const value = Number(number) / size;
   const digits = size === 1 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return `${value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${unit}`;
 }
@@ -82,7 +78,7 @@ const TIMES = [
 ];
 
 /**
- * A typed value as source text, without what is `undefined` or empty.
+ * Formats a value as source code, without fields that are `undefined` or empty.
  *
  * @param {any} value
  * @param {string} [indent]
@@ -118,85 +114,86 @@ function element(name, className, ...content) {
 }
 
 /**
- * A cell with a figure, the part that it is of all, and a bar of that length.
+ * Makes a cell with a value, its share of the total, and a bar of that length.
  *
  * @param {'memory' | 'cpu'} kind
- * @param {bigint | undefined} figure in bytes or nanoseconds
- * @param {bigint} all
+ * @param {bigint | undefined} value in bytes or nanoseconds
+ * @param {bigint} total
  */
-function cell(kind, figure, all) {
-  if (figure === undefined) return element('td', '', element('span', 'part', 'not known'));
-  // In hundredths of a per cent.
-  const share = all === 0n ? 0 : Number((figure * 10_000n) / all) / 100;
-  const text = element('span', '', inUnits(figure, kind === 'memory' ? BYTES : TIMES));
-  text.title = `${figure.toLocaleString('en')} ${kind === 'memory' ? 'bytes' : 'ns'}`;
+function cell(kind, value, total) {
+  if (value === undefined) return element('td', '', element('span', 'part', 'not known'));
+  const share = total === 0n ? 0 : Number((value * 10_000n) / total) / 100;
+  const text = element('span', '', inUnits(value, kind === 'memory' ? BYTES : TIMES));
+  text.title = `${value.toLocaleString('en')} ${kind === 'memory' ? 'bytes' : 'ns'}`;
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const bar = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
   bar.setAttribute('width', `${share}%`);
   bar.setAttribute('height', '100%');
   bar.setAttribute('rx', '3');
-  // The figures beside it say the same.
+  // A screen reader reads the numbers beside it.
   svg.setAttribute('aria-hidden', 'true');
   svg.setAttribute('class', `bar ${kind}`);
   svg.append(bar);
-  return element('td', '', element('div', 'figure', text, element('span', 'part', `${share.toFixed(1)} %`)), svg);
+  return element('td', '', element('div', 'value', text, element('span', 'part', `${share.toFixed(1)} %`)), svg);
 }
 
 /** @param {EventoutError} e */
-const refused = (e) => `${e.case}: ${e.message}`;
+const message = (e) => `${e.code}: ${e.message}`;
 
 /**
+ * Returns the result of a call, or the error of the contract.
+ *
  * @template T
- * @param {() => T} ask
+ * @param {() => T} call
  * @returns {T | EventoutError}
  */
-function answer(ask) {
+function attempt(call) {
   try {
-    return ask();
+    return call();
   } catch (e) {
     if (e instanceof EventoutError) return e;
     throw e;
   }
 }
 
-const host = new SnapshotHost();
+const host = new SampleHost();
 
 /** @type {import('../index.js').Events} */
 let events;
 
-/** @type {Instant[]} */
-let instants = [];
+/** @type {ReturnType<typeof readScenario>} */
+let samples = [];
 
 /** The ID of the container whose event is shown. */
 let container = '';
 
 function showEvent() {
-  const answers = answer(() =>
+  const result = attempt(() =>
     format.value === 'event-out'
       ? { line: events.eventJson(container), value: events.event(container) }
       : {
-          line: events.statsJson(container, format.value === 'runc' ? 'runc' : 'runsc'),
+          line: events.statsJson(container, format.value === 'runc' ? 'runc' : 'gvisor'),
           value: events.stats(container),
         },
   );
-  const failed = answers instanceof EventoutError;
+  const failed = result instanceof EventoutError;
   chosen.textContent = label(container);
-  refusal.hidden = !failed;
+  failure.hidden = !failed;
   event.hidden = failed;
-  refusal.textContent = failed ? refused(answers) : '';
-  json.textContent = failed ? '' : answers.line;
-  typed.textContent = failed ? '' : (show(answers.value) ?? '');
+  failure.textContent = failed ? message(result) : '';
+  json.textContent = failed ? '' : result.line;
+  typed.textContent = failed ? '' : (show(result.value) ?? '');
 }
 
-/** Shows the chosen instant. */
-function showInstant() {
-  const now = instants[instant.selectedIndex];
-  host.tell(now);
-  const ids = now.containers.map(({ id }) => id);
-  if (!ids.includes(container)) container = ids.find((id) => id !== now.root) ?? now.root;
-  const rows = ids.map((id) => ({ id, stats: answer(() => events.stats(id)) }));
-  const sum = (/** @type {(event: StatsEvent) => bigint | undefined} */ figure) =>
-    rows.reduce((all, { stats }) => all + (stats instanceof EventoutError ? 0n : (figure(stats) ?? 0n)), 0n);
+/** Shows the chosen sample. */
+function showSample() {
+  host.sample = samples[sample.selectedIndex];
+  const ids = host.sample.flatMap(({ containers }) => containers.map(({ id }) => id));
+  const roots = host.sample.map(({ rootContainer }) => rootContainer);
+  if (!ids.includes(container)) container = ids.find((id) => !roots.includes(id)) ?? roots[0] ?? '';
+  const rows = ids.map((id) => ({ id, stats: attempt(() => events.stats(id)) }));
+  const sum = (/** @type {(event: StatsEvent) => bigint | undefined} */ value) =>
+    rows.reduce((all, { stats }) => all + (stats instanceof EventoutError ? 0n : (value(stats) ?? 0n)), 0n);
   const memory = (/** @type {StatsEvent} */ event) => event.data.memory.usage.usage;
   const cpu = (/** @type {StatsEvent} */ event) => event.data.cpu.usage.total;
   const [allMemory, allCpu] = [sum(memory), sum(cpu)];
@@ -215,58 +212,58 @@ function showInstant() {
       return element('tr', '', head, cell('memory', memory(stats), allMemory), cell('cpu', cpu(stats), allCpu));
     }
     const why = document.createElement('td');
-    why.className = 'refused';
+    why.className = 'failed';
     why.colSpan = 2;
-    why.textContent = refused(stats);
+    why.textContent = message(stats);
     return element('tr', '', head, why);
   });
   shares.replaceChildren(...made);
   showEvent();
 }
 
-/** Reads the scenario anew. */
+/** Reads the scenario, and shows the sample with the number that is chosen. */
 function showScenario() {
-  instants = readScenario('scenario', scenario.value);
-  const before = Math.max(instant.selectedIndex, 0);
-  const options = instants.map((_, at) => new Option(`${at + 1} of ${instants.length}`));
-  instant.replaceChildren(...options);
-  instant.selectedIndex = Math.min(before, instants.length - 1);
-  showInstant();
+  samples = readScenario(scenario.value);
+  const before = Math.max(sample.selectedIndex, 0);
+  const options = samples.map((_, at) => new Option(`${at + 1} of ${samples.length}`));
+  sample.replaceChildren(...options);
+  sample.selectedIndex = Math.min(before, samples.length - 1);
+  showSample();
 }
 
 /**
- * Shows something, or else what is wrong.
+ * Shows something, or the error.
  *
  * @param {() => void} show
  */
 function guard(show) {
-  /** @type {unknown} */
-  let wrong;
+  /** @type {any} */
+  let error;
   try {
     show();
     results.hidden = false;
   } catch (e) {
-    wrong = e;
+    error = e;
   }
-  const place = wrong instanceof ScenarioError ? wrong.place : undefined;
-  const text = wrong instanceof ScenarioError ? wrong.why : wrong instanceof Error ? wrong.message : String(wrong);
-  problem.hidden = wrong === undefined;
-  why.textContent = place ? `Line ${place.line}, column ${place.column}: ${text}` : wrong === undefined ? '' : text;
-  where.hidden = place === undefined;
+  const line = error instanceof ScenarioError ? error.line : undefined;
+  why.textContent = error === undefined ? '' : (error.message ?? String(error));
+  problem.hidden = error === undefined;
+  where.hidden = line === undefined;
   where.onclick = () => {
-    const at = place?.at ?? 0;
+    const before = scenario.value.split('\n').slice(0, line);
+    const end = before.join('\n').length;
     scenario.focus();
-    scenario.setSelectionRange(at, at + 1);
+    scenario.setSelectionRange(end - (before.at(-1)?.length ?? 0), end);
   };
-  scenario.setAttribute('aria-invalid', String(wrong instanceof ScenarioError));
-  results.classList.toggle('stale', wrong !== undefined);
-  stale.hidden = wrong === undefined;
+  scenario.setAttribute('aria-invalid', String(line !== undefined));
+  results.classList.toggle('stale', error !== undefined);
+  stale.hidden = error === undefined;
 }
 
 try {
-  events = (await load()).events(host);
+  events = await load(host);
   scenario.addEventListener('input', () => guard(showScenario));
-  instant.addEventListener('change', () => guard(showInstant));
+  sample.addEventListener('change', () => guard(showSample));
   format.addEventListener('change', () => guard(showEvent));
   guard(showScenario);
 } catch (e) {

@@ -1,4 +1,4 @@
-/** The package, as others get it: packed, installed in an empty folder, and used by JavaScript and TypeScript. */
+/** The package as users get it: packed, installed in an empty directory, and used in TypeScript and JavaScript. */
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -11,52 +11,53 @@ import { fileURLToPath } from 'node:url';
 const source = fileURLToPath(new URL('..', import.meta.url));
 
 const USER = `
-import { ContainerNotFound, EventoutError, Unavailable, load, type Dialect, type Host, type Stats } from 'eventout';
+import { EventoutError, load, type Events, type Format, type Host, type Stats } from 'eventout';
 
 const host: Host = {
   pidsCount(container) {
-    if (container !== 'web') throw new ContainerNotFound();
+    if (container !== 'web') throw new EventoutError('container-not-found');
     return 3n;
   },
-  updateMemoryUsage() {},
-  usage: () => ({ memory: 1000n, containerCount: 1n, cpu: new Map([['web', 9007199254740993n]]) }),
+  memoryUsage: () => 1000n,
+  containerCount: () => 1n,
+  rootContainer: () => 'web',
+  cpuUsage: () => [['web', 9007199254740993n]],
   cgroupCpuUsage: () => undefined,
   containerStats: () => ({
-    cpu: { usage: { percpu: [1n, 2n], user: null } },
-    memory: { raw: new Map([['rss', 5n]]) },
+    cpu: { usage: { percpu: [1n, 2n], user: undefined } },
+    cpuset: { cpuExclusive: true },
+    memory: { raw: [['rss', 5n]] },
     blkio: { entries: [{ major: 8n, minor: 0n, op: 'Read', ioServiced: 1n }] },
   }),
 };
-const events = (await load()).events(host);
-const dialect: Dialect = 'runc';
-const line: string = events.statsJson('web', dialect);
+const events: Events = await load(host);
+const format: Format = 'runc';
+const line: string = events.statsJson('web', format);
 const stats: Stats = events.stats('web').data;
 const total: bigint | undefined = stats.cpu.usage.total;
-const sweep: (string | EventoutError)[] = events.sweepJson(['web', 'db'], 'runsc');
 let why = '';
 try {
   events.event('db');
 } catch (e) {
-  if (e instanceof EventoutError) why = e.case;
-  if (e instanceof Unavailable) e.case satisfies 'unavailable';
+  if (e instanceof EventoutError) why = e.code;
 }
-console.log([line.slice(0, 27), total, sweep.length, why, stats.cpu.usage.percpu].join(' '));
+console.log([line.slice(0, 27), total, why, stats.cpu.usage.percpu, stats.cpuset.cpuExclusive].join(' '));
 
 // @ts-expect-error a number is no u64
-host.usage = () => ({ memory: 5, containerCount: 1n, cpu: [] });
-// @ts-expect-error there is no such figure
+host.memoryUsage = () => 5;
+// @ts-expect-error there is no such field
 const wrong: ReturnType<Host['containerStats']> = { cpu: { usage: { totl: 1n } } };
-// @ts-expect-error what must be there is not
+// @ts-expect-error required fields are missing
 host.containerStats = () => ({ networkInterfaces: [{ name: 'eth0' }] });
-// @ts-expect-error there is no such dialect
+// @ts-expect-error there is no such format
 () => events.statsJson('web', 'docker');
 `;
 
 test('the package works where it is installed', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'eventout-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const directory = mkdtempSync(join(tmpdir(), 'eventout-'));
+  t.after(() => rmSync(directory, { recursive: true }));
   const run = (command, ...args) => {
-    const { stdout, stderr, status } = spawnSync(command, args, { cwd: folder, encoding: 'utf8' });
+    const { stdout, stderr, status } = spawnSync(command, args, { cwd: directory, encoding: 'utf8' });
     assert.equal(status, 0, stdout + stderr);
     return stdout;
   };
@@ -70,10 +71,10 @@ test('the package works where it is installed', (t) => {
     'host.d.ts', 'index.d.ts', 'index.js', 'package.json',
   ]);
 
-  writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+  writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
   run('npm', 'install', '--offline', '--no-audit', '--no-fund', `./${packed.filename}`);
-  writeFileSync(join(folder, 'user.ts'), USER);
+  writeFileSync(join(directory, 'user.ts'), USER);
   const tsc = join(source, 'node_modules/typescript/bin/tsc');
   run(process.execPath, tsc, '--strict', '--target', 'es2023', '--module', 'nodenext', 'user.ts');
-  assert.equal(run(process.execPath, 'user.js'), '{"type":"stats","id":"web", 9007199254740993 2 container-not-found 1,2\n');
+  assert.equal(run(process.execPath, 'user.js'), '{"type":"stats","id":"web", 9007199254740993 container-not-found 1,2 true\n');
 });

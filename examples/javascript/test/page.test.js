@@ -9,13 +9,13 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 const CHROMIUM = '/usr/bin/chromium';
-const folder = new URL('../', import.meta.url);
+const directory = new URL('../', import.meta.url);
 
-/** A static file server, as simple as they come. */
+/** A static file server. */
 function serve() {
   const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/octet-stream' };
   const server = createServer(({ url }, response) => {
-    const file = new URL(`.${new URL(url, 'http://localhost').pathname}`, folder);
+    const file = new URL(`.${new URL(url, 'http://localhost').pathname}`, directory);
     const type = types[extname(file.pathname)];
     if (!type || !existsSync(file)) return response.writeHead(404).end();
     response.writeHead(200, { 'content-type': type }).end(readFileSync(file));
@@ -23,7 +23,7 @@ function serve() {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
 }
 
-const POD = (containers, more = '') => `{"root":"pause","memory_bytes":1048576${more},"containers":${JSON.stringify(containers)}}`;
+const POD = (containers) => `{"root_container":"pause","memory_usage":1048576,"containers":${JSON.stringify(containers)}}`;
 
 test('the page', async (t) => {
   if (!existsSync(CHROMIUM)) {
@@ -53,7 +53,7 @@ test('the page', async (t) => {
   const text = (selector) => page.locator(selector).innerText();
   const scenario = page.getByLabel('Scenario');
   const problem = page.locator('#problem');
-  /** The rows of the chart: the ID, and figures or an error; and the widths of the bars. */
+  /** The rows of the table: the ID, and values or an error; and the widths of the bars. */
   const rows = () => page.locator('tbody tr').evaluateAll((all) => all.map((row) => row.innerText.split(/\s*\n\s*|\t/).filter(Boolean)));
   const bars = () => page.locator('tbody rect').evaluateAll((all) => all.map((bar) => {
     const { width } = bar.getBoundingClientRect();
@@ -79,12 +79,12 @@ test('the page', async (t) => {
       await page.setViewportSize(size);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert(overflow <= 0, `${name} is ${overflow} pixels too wide`);
-      await page.screenshot({ path: fileURLToPath(new URL(`${name}.png`, folder)), fullPage: true });
+      await page.screenshot({ path: fileURLToPath(new URL(`${name}.png`, directory)), fullPage: true });
     }
     await page.setViewportSize({ width: 1280, height: 900 });
   });
 
-  await t.test('follows the choice of a container, an instant and a format', async () => {
+  await t.test('follows the choice of a container, a sample and a format', async () => {
     await page.getByLabel('db').check();
     assert.equal(await text('#chosen'), 'db');
     await page.getByLabel('Event as in').selectOption("gVisor's EventOut");
@@ -92,20 +92,20 @@ test('the page', async (t) => {
     assert.match(await text('#typed'), /containerUsage: \[\["db", 2345678901n\], /);
     await page.getByLabel('Event as in').selectOption('runc events');
     assert.match(await text('#json'), /"network_interfaces":null/);
-    await page.getByLabel('Instant').selectOption('2 of 2');
+    await page.getByLabel('Sample').selectOption('2 of 2');
     assert.equal(await text('#chosen'), 'db');
     assert.deepEqual((await rows()).at(-1), ['backup', 'unavailable: it is frozen']);
     await page.getByLabel('backup').check();
-    assert.equal(await text('#refusal'), 'unavailable: it is frozen');
+    assert.equal(await text('#failure'), 'unavailable: it is frozen');
     assert(!(await page.locator('#event').isVisible()));
   });
 
   await t.test('follows the scenario, exactly', async () => {
     await scenario.fill(POD([
-      { id: 'pause', pids: 0 },
-      { id: 'a', pids: 1, cpu_ns: 1 },
-      { id: 'b', pids: 2, cpu_ns: 3 },
-    ]).replace('"pids":2', '"pids":9007199254740993'));
+      { id: 'pause', pids_count: 0 },
+      { id: 'a', pids_count: 1, cpu_usage: 1 },
+      { id: 'b', pids_count: 2, cpu_usage: 3 },
+    ]).replace('"pids_count":2', '"pids_count":9007199254740993'));
     assert(!(await problem.isVisible()));
     assert.deepEqual(await rows(), [
       ['pause', '0 B', '0.0 %', '0 ns', '0.0 %'],
@@ -118,37 +118,35 @@ test('the page', async (t) => {
     assert.match(await text('#typed'), /current: 9007199254740993n/);
   });
 
-  await t.test('says what is wrong with a scenario, and where', async () => {
-    const valid = POD([{ id: 'pause', pids: 1 }]);
-    await scenario.fill(`${valid}\n${valid.replace('"pids"', '"pid"')}`);
-    const column = valid.indexOf('"pids"') + 1;
-    assert.equal(await text('#why'), `Line 2, column ${column}: an item of containers has no key "pid"`);
+  await t.test('shows an error in a scenario, and its line', async () => {
+    const valid = POD([{ id: 'pause', pids_count: 1 }]);
+    const invalid = valid.replace('"pids_count"', '"pid"');
+    await scenario.fill(`${valid}\n${invalid}\n${valid}`);
+    assert.equal(await text('#why'), 'line 2: sandbox.containers[0] has no field "pid"');
     assert.equal(await scenario.getAttribute('aria-invalid'), 'true');
     assert(await page.locator('#stale').isVisible());
-    await page.getByRole('button', { name: 'Show where' }).click();
-    const selected = await scenario.evaluate((area) => [area === document.activeElement, area.value.slice(area.selectionStart).slice(0, 5)]);
-    assert.deepEqual(selected, [true, '"pid"']);
-    await page.screenshot({ path: fileURLToPath(new URL('page-error.png', folder)), fullPage: true });
-    // However far down that is.
+    await page.getByRole('button', { name: 'Show the line' }).click();
+    const selected = await scenario.evaluate((area) => [area === document.activeElement, area.value.slice(area.selectionStart, area.selectionEnd)]);
+    assert.deepEqual(selected, [true, invalid]);
+    await page.screenshot({ path: fileURLToPath(new URL('page-error.png', directory)), fullPage: true });
     await scenario.fill(`${`${valid}\n`.repeat(200)}?`);
-    assert.equal(await text('#why'), 'Line 201, column 1: expected a value, found "?"');
+    assert.equal(await text('#why'), "line 201: JSON value expected but got '?' at position 0");
     await scenario.evaluate((area) => area.scrollTo(0, 0));
-    await page.getByRole('button', { name: 'Show where' }).click();
+    await page.getByRole('button', { name: 'Show the line' }).click();
     assert(await scenario.evaluate((area) => area.scrollTop + area.clientHeight > area.scrollHeight - 50), 'it is out of view');
     await scenario.fill('');
-    assert.equal(await text('#why'), 'there is no instant in it');
+    assert.equal(await text('#why'), 'line 1: the scenario has no sample');
     await scenario.fill(valid);
     assert(!(await problem.isVisible()));
     assert(!(await page.locator('#stale').isVisible()));
     assert.equal(await scenario.getAttribute('aria-invalid'), 'false');
-    // It is not the scenario's fault, but an answer all the same.
-    await scenario.fill('{"root":"gone","memory_bytes":1,"containers":[]}');
-    assert.equal(await text('#refusal'), 'container-not-found: container "gone" not found');
+    await scenario.fill('{"root_container":"gone","containers":[]}');
+    assert.equal(await text('#failure'), 'container-not-found: container "gone" not found');
   });
 
-  await t.test('takes hostile texts as texts', async () => {
+  await t.test('shows hostile strings as text', async () => {
     const ids = ['<img src=x onerror="window.hacked=1">', '</pre><script>window.hacked=1</script>', '', '\u202egnp', 'a\nb', 'x'.repeat(4000)];
-    await scenario.fill(POD([{ id: 'pause', pids: 1, error: ids[0] }, ...ids.map((id) => ({ id, pids: 1, cpu_ns: 1 }))]));
+    await scenario.fill(POD([{ id: 'pause', pids_count: 1, error: ids[0] }, ...ids.map((id) => ({ id, pids_count: 1, cpu_usage: 1 }))]));
     assert(!(await problem.isVisible()));
     const labels = (await rows()).map(([label]) => label);
     assert.deepEqual(labels.slice(1), [JSON.stringify(ids[0]), '</pre><script>window.hacked=1</script>', '""', '"\\u{202e}gnp"', '"a\\nb"', ids[5]]);
@@ -157,7 +155,7 @@ test('the page', async (t) => {
       assert.equal(JSON.parse(await text('#json')).id, ids[at]);
     }
     await page.locator('tbody input').first().check();
-    assert.equal(await text('#refusal'), `unavailable: ${ids[0]}`);
+    assert.equal(await text('#failure'), `unavailable: ${ids[0]}`);
     assert.equal(await page.locator('img, body script').count(), 0);
     assert.equal(await page.evaluate(() => 'hacked' in window), false);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
