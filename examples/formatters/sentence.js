@@ -1,12 +1,12 @@
 /**
- * Events as sentences for people. A component of the world `formatter`.
+ * A component of the world `formatter` that formats events as sentences for people.
  *
- * What is not known, and limits that mean "no limit", are not mentioned. Figures are bigints throughout, so that
- * rounding them is the only thing that happens to them.
+ * Values that are not known, and limits that mean "no limit", are left out. Integers are bigints, so they are exact
+ * until they are rounded.
  */
 
 /**
- * The part of an event that the sentence is about. `undefined` is not known.
+ * The fields of `stats-event` that a sentence contains. `undefined` is `none`.
  *
  * @typedef {object} Event
  * @property {string} id
@@ -20,7 +20,7 @@
  * @typedef {{ periods?: bigint, throttledPeriods?: bigint }} Throttling
  */
 
-/** What the component exports. */
+/** The interface `format`. */
 export const format = {
   /** @param {Event} event */
   format({ id, data }) {
@@ -46,8 +46,8 @@ function tasks({ current, limit }) {
 
 /** @param {MemoryEntry} entry */
 function memory({ limit, usage }) {
-  // The kernel's own limit on cgroup v1 is the largest signed figure less a part of a page, and pages have up to
-  // 64 KiB. On cgroup v2 it is the largest unsigned one.
+  // "Unlimited" on cgroup v1 is 2^63 - 1 rounded down to whole pages, and a page has up to 64 KiB. On cgroup v2 it is
+  // 2^64 - 1.
   const limited = limit !== undefined && limit < 2n ** 63n - 2n ** 16n;
   if (usage === undefined) return limited ? `at most ${size(limit)} of memory` : undefined;
   const used = `${size(usage)} of memory`;
@@ -122,16 +122,16 @@ function duration(ns) {
 }
 
 /**
- * A number of small units as one of large units, of which each has so many, and the rest.
+ * Formats a number of small units with two units.
  *
  * @param {bigint} number
- * @param {bigint} each
+ * @param {bigint} size the number of small units in a large one
  * @param {string} large
  * @param {string} small
  */
-function both(number, each, large, small) {
-  const rest = number % each;
-  return `${number / each} ${large}${rest === 0n ? '' : ` ${rest} ${small}`}`;
+function both(number, size, large, small) {
+  const rest = number % size;
+  return `${number / size} ${large}${rest === 0n ? '' : ` ${rest} ${small}`}`;
 }
 
 /**
@@ -146,8 +146,7 @@ function percent(part, whole) {
 }
 
 /**
- * A quotient as a decimal of three digits, or of all those before the point where they are more. Zeros behind the
- * point are left out.
+ * Formats a quotient with three digits, or an integer if that has more. Zeros at the end of the fraction are left out.
  *
  * @param {bigint} dividend
  * @param {bigint} divisor
@@ -164,7 +163,7 @@ function digits(dividend, divisor) {
 }
 
 /**
- * A quotient, rounded to the nearest integer, and a half up.
+ * Divides, and rounds to the nearest integer, a half up.
  *
  * @param {bigint} dividend
  * @param {bigint} divisor
@@ -174,13 +173,13 @@ function nearest(dividend, divisor) {
 }
 
 /**
- * The text without what a terminal would act on, or would not show: control and format characters, and separators of
- * lines. They are listed, since the engine knows no classes of Unicode (`\p{Cf}`).
+ * Replaces the characters that a terminal would act on or not show: control and format characters, and line
+ * separators. They are listed, since the engine has no Unicode classes (`\p{Cf}`).
  *
- * @param {string} text
+ * @param {string} id
  */
-function visible(text) {
-  return text.replace(
+function visible(id) {
+  return id.replace(
     /[\0-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu,
     '\u{fffd}',
   );

@@ -3,17 +3,17 @@ import { test } from 'node:test';
 
 import { format } from './sentence.js';
 
-const MOST = 2n ** 64n - 1n;
+const MAX = 2n ** 64n - 1n;
 
-/** What is said of a container of which that is known. */
-function said({ pids = {}, memory = {}, cpu = {}, throttling = {}, network = [] }) {
+/** Formats an event with these values, and returns the sentence without the ID. */
+function sentence({ pids = {}, memory = {}, cpu = {}, throttling = {}, network = [] }) {
   const data = { pids, memory: { usage: memory }, cpu: { usage: cpu, throttling }, networkInterfaces: network };
   return format.format({ id: 'web', data }).slice('web: '.length);
 }
 
-/** Each row: what is known, and what is said. */
-function check(...table) {
-  for (const [known, sentence] of table) assert.equal(said(known), sentence);
+/** Checks rows of values and a sentence. */
+function check(...rows) {
+  for (const [values, expected] of rows) assert.equal(sentence(values), expected);
 }
 
 test('all facts', () => {
@@ -49,14 +49,14 @@ test('memory and its limit', () => {
     [{ memory: { usage: 5n, limit: 0n } }, '5 B of memory (its limit is 0 B)'],
     [{ memory: { usage: 1n, limit: 1000n } }, '1 B of memory (under 1 % of its 1000 B)'],
     [{ memory: { usage: 999n, limit: 1000n } }, '999 B of memory (over 99 % of its 1000 B)'],
-    [{ memory: { usage: MOST, limit: 1n } }, '16 EiB of memory (1844674407370955161500 % of its 1 B)'],
+    [{ memory: { usage: MAX, limit: 1n } }, '16 EiB of memory (1844674407370955161500 % of its 1 B)'],
     [{ memory: { failcnt: 1n } }, 'ran into its memory limit once'],
-    [{ memory: { failcnt: MOST } }, 'ran into its memory limit 18446744073709551615 times'],
+    [{ memory: { failcnt: MAX } }, 'ran into its memory limit 18446744073709551615 times'],
   );
 });
 
-test('limits that mean that there is none', () => {
-  for (const limit of [undefined, 2n ** 63n - 2n ** 16n, 9_223_372_036_854_771_712n, MOST]) {
+test('limits that mean "no limit"', () => {
+  for (const limit of [undefined, 2n ** 63n - 2n ** 16n, 9_223_372_036_854_771_712n, MAX]) {
     check([{ memory: { limit } }, 'nothing is known'], [{ memory: { usage: 1n, limit } }, '1 B of memory']);
   }
   check([{ memory: { limit: 2n ** 63n - 2n ** 16n - 1n } }, 'at most 8 EiB of memory']);
@@ -71,14 +71,14 @@ test('sizes are rounded to three digits', () => {
     [10_292n, '10.1 KiB'],
     [1_048_063n, '1023 KiB'],
     [1_048_064n, '1 MiB'],
-    [MOST, '16 EiB'],
+    [MAX, '16 EiB'],
   ];
   check(...sizes.map(([usage, size]) => [{ memory: { usage } }, `${size} of memory`]));
 });
 
-test('times', () => {
+test('durations', () => {
   const second = 1_000_000_000n;
-  const times = [
+  const durations = [
     [0n, '0 s'],
     [999n, '999 ns'],
     [1234n, '1.23 µs'],
@@ -90,25 +90,25 @@ test('times', () => {
     [3600n * second - 1n, '1 h'],
     [11_520n * second, '3 h 12 min'],
     [90_000n * second, '1 d 1 h'],
-    [MOST, '213504 d'],
+    [MAX, '213504 d'],
   ];
-  check(...times.map(([total, time]) => [{ cpu: { total } }, `${time} of CPU time`]));
+  check(...durations.map(([total, time]) => [{ cpu: { total } }, `${time} of CPU time`]));
 });
 
 test('throttling', () => {
   check(
     [{ throttling: { periods: 0n, throttledPeriods: 0n } }, 'nothing is known'],
     [{ throttling: { periods: 9n, throttledPeriods: 0n } }, 'never throttled'],
-    [{ throttling: { periods: MOST, throttledPeriods: MOST - 1n } }, 'throttled over 99 % of the time'],
+    [{ throttling: { periods: MAX, throttledPeriods: MAX - 1n } }, 'throttled over 99 % of the time'],
   );
 });
 
-test('traffic is that of all interfaces', () => {
-  const network = [{ rxBytes: MOST, txBytes: 1n }, { rxBytes: MOST, txBytes: 2n }];
+test('the traffic of all interfaces is added up', () => {
+  const network = [{ rxBytes: MAX, txBytes: 1n }, { rxBytes: MAX, txBytes: 2n }];
   check([{ network }, '32 EiB received, 3 B sent']);
 });
 
-test('an ID can do nothing to a terminal', () => {
+test('an ID has no effect on a terminal', () => {
   const data = { pids: {}, memory: { usage: {} }, cpu: { usage: {}, throttling: {} }, networkInterfaces: [] };
   const id = 'a\0\u001b[2J\n\u009b\u202e\u2028b\u{e0041}é😀';
   assert.equal(format.format({ id, data }), 'a��[2J����b�é😀: nothing is known');
