@@ -2,11 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { transpile } from '@bytecodealliance/jco-transpile';
+import { load } from '../index.js';
+import { readScenario, SampleHost } from '../scenario.js';
 
 const source = fileURLToPath(new URL('..', import.meta.url));
 
@@ -77,4 +80,36 @@ test('the package works where it is installed', (t) => {
   const tsc = join(source, 'node_modules/typescript/bin/tsc');
   run(process.execPath, tsc, '--strict', '--target', 'es2023', '--module', 'nodenext', 'user.ts');
   assert.equal(run(process.execPath, 'user.js'), '{"type":"stats","id":"web", 9007199254740993 container-not-found 1,2 true\n');
+});
+
+test('the host in the documentation works with the bindings of jco alone', async (t) => {
+  const root = join(source, '../../..');
+  const [, program] = /```js\n(\/\/ host\.mjs\n.*?)```/s.exec(readFileSync(join(root, 'docs/embedding.md'), 'utf8'));
+  assert(program.split('\n').length <= 40 + 1);
+  const directory = mkdtempSync(join(tmpdir(), 'eventout-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  // As the program `jco` calls it.
+  const options = { name: 'eventout', instantiation: 'async', noComponentErrorWrapping: false };
+  const { files } = await transpile(join(root, 'guest/eventout.wasm'), options);
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(directory, 'bindings', name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content);
+  }
+  writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
+  writeFileSync(join(directory, 'host.mjs'), program);
+  const run = (id) => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, ['host.mjs', id], { cwd: directory, encoding: 'utf8' });
+    return { stdout, stderr, status };
+  };
+  const host = new SampleHost();
+  [host.sample] = readScenario(`{"root_container":"pause","memory_usage":123456789,"cgroup_cpu_usage":5000000000,
+    "containers":[{"id":"pause","pids_count":1,"cpu_usage":1000},{"id":"web","pids_count":3,"cpu_usage":123456789},
+    {"id":"db","pids_count":12,"cpu_usage":2345678901}]}`.replaceAll('\n', ''));
+  const events = await load(host);
+  for (const id of ['pause', 'web', 'db']) {
+    assert.deepEqual(run(id), { stdout: `${events.eventJson(id)}\n`, stderr: '', status: 0 });
+  }
+  const stderr = `{ tag: 'container-not-found', val: 'container "nobody" not found' }\n`;
+  assert.deepEqual(run('nobody'), { stdout: '', stderr, status: 1 });
 });
