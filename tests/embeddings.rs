@@ -1,7 +1,7 @@
 //! The component in other hands: the examples print what the library prints, and that is what Go prints.
 //!
 //! `embeddings.jsonl` is a scenario of 50 instants. Each example has a program that prints, for each container
-//! of each instant, and for one that is not there, `event-json` and `stats-json` in both dialects.
+//! of each instant, and for one that is not there, `event-json` and `stats-json` in both formats.
 //! `tests/run` builds the examples.
 
 use std::fs::{self, File};
@@ -166,7 +166,7 @@ impl Plain {
     }
 
     /// The line that it answers with, or what stands in the parentheses of `err(…)`.
-    fn stats_json(&self, folder: Option<&Path>, id: &str, dialect: &str) -> Result<String, String> {
+    fn stats_json(&self, folder: Option<&Path>, id: &str, format: &str) -> Result<String, String> {
         let mut run = Command::new(&self.wasmtime);
         run.args(["run", "--allow-precompiled"]);
         if let Some(folder) = folder {
@@ -175,7 +175,7 @@ impl Plain {
         }
         let id = serde_json::to_string(id).expect("JSON");
         run.arg("--invoke")
-            .arg(format!("stats-json({id}, {dialect})"));
+            .arg(format!("stats-json({id}, {format})"));
         let answer = output(run.arg(&self.code));
         let answer = String::from_utf8(answer.stdout).expect("UTF-8");
         let inside = |case: &str| answer.trim().strip_prefix(case)?.strip_suffix(")");
@@ -191,16 +191,16 @@ fn a_plain_wasmtime_runs_it_with_a_mock() {
     let Some(plain) = Plain::new("mock") else {
         return;
     };
-    for dialect in ["runsc", "runc"] {
+    for format in ["gvisor", "runc"] {
         for id in ["pause", "web", "db", "job"] {
             let spec = "--source=scenario:examples/wasmtime/pod.jsonl";
-            let flag = format!("--dialect={dialect}");
+            let flag = format!("--format={format}");
             let ours = output(program().args([spec, "events", "--stats", &flag, id]));
-            let line = plain.stats_json(None, id, dialect).expect("it is there");
+            let line = plain.stats_json(None, id, format).expect("it is there");
             assert_eq!(line + "\n", String::from_utf8_lossy(&ours.stdout));
         }
         let error = plain
-            .stats_json(None, "nobody", dialect)
+            .stats_json(None, "nobody", format)
             .expect_err("it is not there");
         assert!(error.contains("container-not-found"), "{error}");
     }

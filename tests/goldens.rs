@@ -46,9 +46,9 @@ fn the_program_prints_what_go_prints() {
     for scenario in scenarios() {
         let spec = format!("scenario:{}", scenario.display());
         for (kind, flag) in [
-            ("stats", "--dialect=runsc"),
-            ("event-out", "--event-out"),
-            ("runc", "--dialect=runc"),
+            ("stats", "--format=gvisor"),
+            ("event-out", "--format=gvisor-event-out"),
+            ("runc", "--format=runc"),
         ] {
             let output = eventout(["--source", &spec, "events", "--all", "--stats", flag]);
             let golden = scenario.with_extension(kind);

@@ -407,7 +407,14 @@ fn a_sandbox_without_a_cgroup_has_the_sentrys_own_figure() {
     sandbox.start("run", &id, 0, true, None, false);
     let sentry = || {
         let source = sandbox.source();
-        let output = eventout(["--source", &source, "events", "--stats", "--event-out", &id]);
+        let output = eventout([
+            "--source",
+            &source,
+            "events",
+            "--stats",
+            "--format=gvisor-event-out",
+            &id,
+        ]);
         let out: Value = serde_json::from_str(printed(&output)).expect("it is JSON");
         out["containerUsage"][&id].as_u64().unwrap_or(0)
     };

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use eventout::{
-    Component, Container, Dialect, ErrorKind, Events, Limits, Listed, Result, Snapshot, Source,
+    Component, Container, ErrorKind, Format, Limits, Listed, Monitor, Result, Snapshot, Source,
     Spec,
 };
 
@@ -41,24 +41,23 @@ impl Source for Notes {
 }
 
 fn pod() -> Snapshot {
-    let container = |id: &str, pids, cpu_ns| Container {
+    let container = |id: &str, pids_count, cpu_usage| Container {
         id: id.to_owned(),
-        pids,
-        cpu_ns,
+        pids_count,
+        cpu_usage,
         ..Container::default()
     };
     Snapshot {
-        dialect: Dialect::Runsc,
-        root: "pause".to_owned(),
-        memory_bytes: 100,
-        cgroup_cpu_ns: Some(60),
+        format: Format::Gvisor,
+        root_container: "pause".to_owned(),
+        memory_usage: Some(100),
+        cgroup_cpu_usage: Some(60),
         containers: vec![
             container("pause", 1, Some(0)),
             container("web", 2, Some(10)),
             container("db", 3, Some(20)),
             container("job", 0, None),
         ],
-        update_memory_error: Some("it is best effort".to_owned()),
     }
 }
 
@@ -69,15 +68,15 @@ fn typed_events_tell_zero_from_unknown() {
         snapshot: pod(),
         asked: Arc::clone(&asked),
     };
-    let mut events = Events::new(&builtin(), Box::new(notes));
-    let mut now = events.now().expect("it never fails");
+    let mut events = Monitor::new(&builtin(), Box::new(notes));
+    let mut now = events.sample().expect("it never fails");
 
     let out = now.event("web").expect("it is there");
     assert_eq!(out.id, "web");
     assert_eq!(out.pids, 2);
-    assert_eq!(out.memory, 33);
-    let usage = [("db", 20), ("pause", 0), ("web", 10)];
-    assert!(out.container_usage.iter().eq(usage));
+    assert_eq!(out.memory, Some(33));
+    let usage = [("db", 20), ("pause", 0), ("web", 10)].map(|(id, ns)| (id.to_owned(), ns));
+    assert_eq!(out.container_usage, usage);
 
     let event = now.stats("db").expect("it is there");
     assert_eq!(event.data.cpu.usage.total, Some(40));
@@ -98,8 +97,8 @@ fn typed_events_tell_zero_from_unknown() {
 
 #[test]
 fn errors_tell_what_can_be_tried_again() {
-    let mut events = Events::new(&builtin(), Spec::Demo.open().expect("there is a demo"));
-    let mut now = events.now().expect("a demo");
+    let mut events = Monitor::new(&builtin(), Spec::Demo.open().expect("there is a demo"));
+    let mut now = events.sample().expect("a demo");
     let error = now.stats("no").expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::ContainerNotFound, "{error:?}");
     assert_eq!(
@@ -109,7 +108,7 @@ fn errors_tell_what_can_be_tried_again() {
     let error = now.stats("a\"b\u{200b}").expect_err("it is not there");
     assert_eq!(
         error.root_cause().to_string(),
-        r#"container "a\"b\u200b" not found"#
+        r#"container "a\"b\u{200b}" not found"#
     );
     // A failed call leaves nothing behind.
     now.stats("web").expect("it is there");
@@ -123,8 +122,8 @@ fn no_id_leads_astray() {
         let Ok(source) = source.parse::<Spec>().expect("it is one").open() else {
             continue;
         };
-        let mut events = Events::new(&builtin(), source);
-        let mut now = events.now().expect("it is static");
+        let mut events = Monitor::new(&builtin(), source);
+        let mut now = events.sample().expect("it is static");
         for id in [long.as_str(), nul, "../../etc", "/etc", "a/../..", ".", ""] {
             let error = now.stats(id).expect_err("there is no such container");
             let kinds = [ErrorKind::ContainerNotFound, ErrorKind::InvalidRequest];
@@ -145,8 +144,8 @@ fn calls_leave_nothing_behind_in_the_instance() {
         .containers
         .extend((0..10_000u64).map(|n| Container {
             id: format!("container-{:05}", n.wrapping_mul(7919) % 10_000),
-            pids: 1,
-            cpu_ns: Some(n),
+            pids_count: 1,
+            cpu_usage: Some(n),
             ..Container::default()
         }));
     // What 10,000 containers take at once fits in this, but not if a call left anything behind.
@@ -159,15 +158,15 @@ fn calls_leave_nothing_behind_in_the_instance() {
         snapshot,
         asked: Arc::default(),
     };
-    let mut events = Events::new(&component, Box::new(notes(snapshot)));
+    let mut events = Monitor::new(&component, Box::new(notes(snapshot)));
     let first = events
-        .now()
+        .sample()
         .expect("static")
         .event_json("web")
         .expect("it fits");
     for _ in 0..20 {
         let again = events
-            .now()
+            .sample()
             .expect("static")
             .event_json("web")
             .expect("it fits");
@@ -178,9 +177,9 @@ fn calls_leave_nothing_behind_in_the_instance() {
         ..Limits::default()
     };
     let component = Component::builtin(limits).expect("it was compiled for this machine");
-    let mut events = Events::new(&component, Box::new(notes(pod())));
-    let mut now = events.now().expect("static");
+    let mut events = Monitor::new(&component, Box::new(notes(pod())));
+    let mut now = events.sample().expect("static");
     for _ in 0..100_000 {
-        now.stats_json("web", Dialect::Runsc).expect("it fits");
+        now.stats_json("web", Format::Gvisor).expect("it fits");
     }
 }

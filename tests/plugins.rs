@@ -8,52 +8,36 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use eventout::{
-    Component, Dialect, ErrorKind, Events, Formatter, Limits, Plugin, Result, Spec, StatsEvent,
+    Component, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result, Spec, StatsEvent,
 };
 use tests::{eventout, program, root, scratch};
 
-/// A list of as many errors as there are containers, at 32768, and at 64 where and how long it is.
-const SWEEP: &str = "(local $at i32) (local $left i32)
-    (local.set $at (i32.const 32768))
-    (local.set $left (local.get 1))
-    (block $done (loop $next
-        (br_if $done (i32.eqz (local.get $left)))
-        (i32.store8 (local.get $at) (i32.const 1))
-        (i32.store8 offset=4 (local.get $at) (i32.const 3))
-        (i32.store offset=8 (local.get $at) (i32.const 80))
-        (i32.store offset=12 (local.get $at) (i32.const 5))
-        (local.set $at (i32.add (local.get $at) (i32.const 16)))
-        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-        (br $next)))
-    (i32.store (i32.const 64) (i32.const 32768))
-    (i32.store (i32.const 68) (local.get 1))
-    (i32.const 64)";
-
-/// The same with 1,500 strings that are the same 28,000 bytes.
+/// The body of an `event` with CPU time of 1,500 containers, whose IDs are all the same 28,000 bytes.
 const AVALANCHE: &str = "(local $at i32)
     (local.set $at (i32.const 32768))
     (loop $next
-        (i32.store8 (local.get $at) (i32.const 0))
-        (i32.store offset=4 (local.get $at) (i32.const 4096))
-        (i32.store offset=8 (local.get $at) (i32.const 28000))
+        (i32.store (local.get $at) (i32.const 4096))
+        (i32.store offset=4 (local.get $at) (i32.const 28000))
         (local.set $at (i32.add (local.get $at) (i32.const 16)))
         (br_if $next (i32.lt_u (local.get $at) (i32.const 56768))))
-    (i32.store (i32.const 64) (i32.const 32768))
-    (i32.store (i32.const 68) (i32.const 1500))
-    (i32.const 64)";
+    ;; The result at 128: ok, an event whose list of usage begins 40 bytes later.
+    (i32.store (i32.const 168) (i32.const 32768))
+    (i32.store (i32.const 172) (i32.const 1500))
+    (i32.const 128)";
 
 /// What a component can import, and with which parameters of core wasm.
-const IMPORTS: [(&str, &str); 5] = [
+const IMPORTS: [(&str, &str); 7] = [
     ("pids-count", "i32 i32 i32"),
-    ("update-memory-usage", "i32"),
-    ("usage", "i32"),
+    ("memory-usage", "i32"),
+    ("container-count", "i32"),
+    ("root-container", "i32"),
+    ("cpu-usage", "i32"),
     ("cgroup-cpu-usage", "i32"),
     ("container-stats", "i32 i32 i32"),
 ];
 
 /// The module of a component that exports our interface. Its function `stats-json` has `body`, which
-/// leaves the address of the result; `items` stand beside the functions. `sweep-json` answers
-/// `unsupported("hello")` for each container. The other functions trap.
+/// leaves the address of the result; `items` stand beside the functions. The other functions trap.
 fn module(body: &str, items: &str) -> String {
     let function = |name: &str, parameters: &str, body: &str| {
         format!(
@@ -84,13 +68,11 @@ fn module(body: &str, items: &str) -> String {
             {}
             {}
             {}
-            {}
             {items})"#,
         function("event", "i32 i32", "unreachable"),
         function("event-json", "i32 i32", "unreachable"),
         function("stats", "i32 i32", "unreachable"),
         function("stats-json", "i32 i32 i32", body),
-        function("sweep-json", "i32 i32 i32", SWEEP),
         function("oom-json", "i32 i32", "unreachable"),
     )
 }
@@ -280,11 +262,15 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         &plugin("answers-from-nowhere", "(i32.const -4)", ""),
         "out of bounds",
     );
-    // A list of strings, all of which are the same 28,000 bytes.
-    let many = module("unreachable", "").replace(SWEEP, AVALANCHE);
+    // `event` is the first function.
+    let many = module("unreachable", "").replacen("unreachable", AVALANCHE, 1);
     let file = folder.join("answers-an-avalanche.wasm");
     fs::write(&file, component(&many, "eventout")).expect("it can be written");
-    let error = sweep(&file).expect_err("it is too much");
+    let hostile = load(&file, Limits::default()).expect("it is a component");
+    let source = Spec::Demo.open().expect("there is a demo");
+    let mut events = Monitor::new(&hostile, source);
+    let mut sample = events.sample().expect("a demo");
+    let error = sample.event("web").expect_err("it is too much");
     assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
     let error = format!("{error:#}");
     assert!(
@@ -371,15 +357,6 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     );
 }
 
-/// The lines of all containers of the demo, or the first error of theirs.
-fn sweep(file: &Path) -> Result<Vec<String>> {
-    let component = load(file, Limits::default())?;
-    let mut events = Events::new(&component, Spec::Demo.open()?);
-    let mut now = events.now()?;
-    let ids: Vec<_> = now.containers()?.into_iter().map(|c| c.id).collect();
-    now.stats_lines(&ids, None).into_iter().collect()
-}
-
 #[test]
 fn a_component_gives_events_a_form_of_its_own() {
     let folder = scratch("formatters");
@@ -427,7 +404,7 @@ fn a_component_gives_events_a_form_of_its_own() {
         "{stderr}"
     );
     assert_eq!(output.stdout, b"hello\n");
-    let output = run(&hello, &["web", "--dialect=runc"]);
+    let output = run(&hello, &["web", "--format=runc"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("a format of its own"), "{stderr}");
 
@@ -639,12 +616,12 @@ fn after_a_failure_the_next_call_has_a_new_instance() {
     let file = plugin(&scratch("once"), "once", body, items);
     let component = load(&file, Limits::default()).expect("it is one");
     let source = Spec::Demo.open().expect("there is a demo");
-    let mut events = Events::new(&component, source);
+    let mut events = Monitor::new(&component, source);
     let mut call = || {
         events
-            .now()
+            .sample()
             .expect("a demo")
-            .stats_json("web", Dialect::Runsc)
+            .stats_json("web", Format::Gvisor)
     };
     for _ in 0..3 {
         assert_eq!(call().expect("the first call works"), "hello");
@@ -670,12 +647,12 @@ fn limits_are_the_embedders() {
         ..Limits::default()
     };
     let component = load(&file, limits).expect("it is one");
-    let mut events = Events::new(&component, Spec::Demo.open().expect("a demo"));
+    let mut events = Monitor::new(&component, Spec::Demo.open().expect("a demo"));
     let mut call = || {
         events
-            .now()
+            .sample()
             .expect("a demo")
-            .stats_json("web", Dialect::Runsc)
+            .stats_json("web", Format::Gvisor)
     };
     for _ in 0..3 {
         let begun = Instant::now();
@@ -696,9 +673,9 @@ fn limits_are_the_embedders() {
         ..Limits::default()
     };
     let component = Component::builtin(limits).expect("ours is small");
-    let mut events = Events::new(&component, Spec::Demo.open().expect("a demo"));
+    let mut events = Monitor::new(&component, Spec::Demo.open().expect("a demo"));
     events
-        .now()
+        .sample()
         .expect("a demo")
         .stats("web")
         .expect("256 KiB are enough");
@@ -706,12 +683,12 @@ fn limits_are_the_embedders() {
         memory: 1 << 16,
         ..Limits::default()
     });
-    let mut events = Events::new(
+    let mut events = Monitor::new(
         &component.expect("it compiles"),
         Spec::Demo.open().expect("a demo"),
     );
     let error = events
-        .now()
+        .sample()
         .expect("a demo")
         .stats("web")
         .expect_err("a page is not enough");

@@ -184,7 +184,12 @@ fn the_component_runs() {
     let component = files.join("eventout.wasm").display().to_string();
     let scenario = root().join("tests/goldens/one.jsonl");
     let spec = format!("scenario:{}", scenario.display());
-    let lines = ["--event-out", "--dialect=runsc", "--dialect=runc"].map(|flag| {
+    let lines = [
+        "--format=gvisor-event-out",
+        "--format=gvisor",
+        "--format=runc",
+    ]
+    .map(|flag| {
         let output = eventout([
             "--component",
             &component,

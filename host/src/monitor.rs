@@ -15,12 +15,12 @@ use crate::text::shorten;
 /// The events of the containers of one source, as one component computes them.
 ///
 /// A call that fails leaves nothing behind that the next one could trip over.
-pub struct Events {
+pub struct Monitor {
     source: Box<dyn Source>,
     instance: Instance,
 }
 
-impl Events {
+impl Monitor {
     /// Joins a component to a source.
     pub fn new(component: &Component, source: Box<dyn Source>) -> Self {
         Self {
@@ -47,9 +47,9 @@ impl Events {
     /// # Errors
     ///
     /// [`ErrorKind::Source`] where the source can't be read.
-    pub fn now(&mut self) -> Result<Now<'_>> {
+    pub fn sample(&mut self) -> Result<Sample<'_>> {
         self.source.advance()?;
-        Ok(Now(self))
+        Ok(Sample(self))
     }
 
     /// Watches a container for tasks that the kernel kills for want of memory, from now on and until it
@@ -64,7 +64,7 @@ impl Events {
         self.source.watch_oom(container)
     }
 
-    /// What is readable when [`Events::oom_kills`] may have something to tell. `None` where nothing is
+    /// What is readable when [`Monitor::oom_kills`] may have something to tell. `None` where nothing is
     /// watched.
     pub fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
         self.source.oom_fd()
@@ -115,9 +115,9 @@ fn cannot_get(what: &str, container: &str) -> String {
 /// [`ErrorKind::InvalidRequest`] where there never can be, or the component does not support the call,
 /// [`ErrorKind::Source`] where the source could not be read, [`ErrorKind::Component`] where the component trapped
 /// or returned what it must not, and [`ErrorKind::Limit`] where it exceeded its limits.
-pub struct Now<'a>(&'a mut Events);
+pub struct Sample<'a>(&'a mut Monitor);
 
-impl Now<'_> {
+impl Sample<'_> {
     /// The containers that the source knows.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn event(&mut self, container: &str) -> Result<EventOut> {
         self.0.call("event", container, |instance, snapshot| {
             instance.event(snapshot, container)
@@ -142,7 +142,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn event_json(&mut self, container: &str) -> Result<String> {
         self.0.call("event", container, |instance, snapshot| {
             instance.event_json(snapshot, container)
@@ -153,7 +153,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn stats(&mut self, container: &str) -> Result<StatsEvent> {
         self.0.call("stats", container, |instance, snapshot| {
             instance.stats(snapshot, container)
@@ -164,7 +164,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn stats_json(
         &mut self,
         container: &str,

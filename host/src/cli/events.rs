@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use eventout::{
-    Component, Error, ErrorKind, Events, Format, Formatter, Limits, Plugin, Result, Source,
+    Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result, Source,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -40,7 +40,7 @@ pub(crate) fn run(
         }
         None => (Component::builtin(limits)?, None),
     };
-    let mut events = Events::new(&component, source);
+    let mut events = Monitor::new(&component, source);
     if !args.rhythm.stats {
         raise_open_files();
     }
@@ -76,7 +76,7 @@ fn raise_open_files() {
 
 /// The events of containers.
 struct Stream {
-    events: Events,
+    events: Monitor,
     /// What gives them a form of its own.
     formatter: Option<Formatter>,
     format: Option<LineFormat>,
@@ -88,7 +88,7 @@ struct Stream {
 
 impl Lines for Stream {
     fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>> {
-        let mut now = self.events.now()?;
+        let mut now = self.events.sample()?;
         let ids = match ids {
             Some(ids) => ids.to_vec(),
             None => {
