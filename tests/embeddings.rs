@@ -148,66 +148,58 @@ fn c_prints_the_same() {
     replays(Command::new(replay).arg("guest/eventout.wasm"));
 }
 
-/// A component in the hands of a plain wasmtime, compiled once.
+/// A component of `examples/wasmtime`, and the Python with a wasmtime that runs it.
 struct Plain {
-    wasmtime: PathBuf,
-    code: PathBuf,
+    python: PathBuf,
+    component: PathBuf,
 }
 
 impl Plain {
     fn new(component: &str) -> Option<Self> {
-        let wasmtime = built("tools/wasm/bin/wasmtime")?;
-        let component = built(&format!("examples/wasmtime/{component}.wasm"))?;
-        let code =
-            scratch(&format!("plain-{}", component.display()).replace('/', "-")).join("code");
-        let mut compile = Command::new(&wasmtime);
-        output(compile.arg("compile").arg(component).arg("-o").arg(&code));
-        Some(Self { wasmtime, code })
+        Some(Self {
+            python: built("examples/python/bin/python")?,
+            component: built(&format!("examples/wasmtime/{component}.wasm"))?,
+        })
     }
 
-    /// The line that it answers with, or what stands in the parentheses of `err(…)`.
-    fn stats_json(&self, folder: Option<&Path>, id: &str, format: &str) -> Result<String, String> {
-        let mut run = Command::new(&self.wasmtime);
-        run.args(["run", "--allow-precompiled"]);
-        if let Some(folder) = folder {
-            run.arg("--dir")
-                .arg(format!("{}::/cgroup", folder.display()));
+    /// Returns a line or an error for each ID.
+    fn stats_json(&self, directory: Option<&Path>, format: &str, ids: &[&str]) -> Vec<String> {
+        let mut run = Command::new(&self.python);
+        run.arg("examples/wasmtime/run.py");
+        if let Some(directory) = directory {
+            run.arg("--dir").arg(directory);
         }
-        let id = serde_json::to_string(id).expect("JSON");
-        run.arg("--invoke")
-            .arg(format!("stats-json({id}, {format})"));
-        let answer = output(run.arg(&self.code));
-        let answer = String::from_utf8(answer.stdout).expect("UTF-8");
-        let inside = |case: &str| answer.trim().strip_prefix(case)?.strip_suffix(")");
-        match inside("ok(") {
-            Some(text) => Ok(serde_json::from_str(text).expect("a text")),
-            None => Err(inside("err(").unwrap_or(&answer).to_owned()),
-        }
+        let output = output(run.arg(&self.component).arg(format).args(ids));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), ids.len(), "{text}");
+        lines
     }
 }
+
+/// The beginning of a line for an ID that is no container's.
+const NOT_FOUND: &str = "error container-not-found: ";
 
 #[test]
 fn a_plain_wasmtime_runs_it_with_a_mock() {
     let Some(plain) = Plain::new("mock") else {
         return;
     };
+    let ids = ["pause", "web", "db", "job", "nobody"];
     for format in ["gvisor", "runc"] {
-        for id in ["pause", "web", "db", "job"] {
+        let lines = plain.stats_json(None, format, &ids);
+        for (id, line) in ids.iter().zip(&lines).take(4) {
             let spec = "--source=scenario:examples/wasmtime/pod.jsonl";
             let flag = format!("--format={format}");
             let ours = output(program().args([spec, "events", "--stats", &flag, id]));
-            let line = plain.stats_json(None, id, format).expect("it is there");
-            assert_eq!(line + "\n", String::from_utf8_lossy(&ours.stdout));
+            assert_eq!(String::from_utf8_lossy(&ours.stdout), format!("{line}\n"));
         }
-        let error = plain
-            .stats_json(None, "nobody", format)
-            .expect_err("it is not there");
-        assert!(error.contains("container-not-found"), "{error}");
+        assert!(lines[4].starts_with(NOT_FOUND), "{}", lines[4]);
     }
 }
 
 #[test]
-fn a_plain_wasmtime_reads_control_files() {
+fn a_plain_wasmtime_reads_interface_files() {
     let Some(plain) = Plain::new("stats") else {
         return;
     };
@@ -216,8 +208,8 @@ fn a_plain_wasmtime_reads_control_files() {
         let path = entry.expect("it can be listed").path();
         let text = fs::read(&path).expect("it is there");
         let recording: Value = serde_json::from_slice(&text).expect("it is JSON");
-        let folder = scratch("plain-recorded");
-        // What the provider reads, and no more: eventout would print the rest too.
+        let directory = scratch("plain-recorded");
+        // The files that the provider reads, and no others: eventout would print those too.
         for (file, text) in recording["before"].as_object().expect("files") {
             let (controller, name) = file.split_once('/').expect("CONTROLLER/FILE");
             let read = match controller {
@@ -229,24 +221,18 @@ fn a_plain_wasmtime_reads_control_files() {
                 _ => ["cpu", "cpuacct", "memory", "pids"].contains(&controller),
             };
             if read {
-                let group = folder.join(controller).join("c");
-                fs::create_dir_all(&group).expect("a folder");
-                fs::write(group.join(name), text.as_str().expect("a text")).expect("a file");
+                let cgroup = directory.join(controller).join("c");
+                fs::create_dir_all(&cgroup).expect("a directory");
+                fs::write(cgroup.join(name), text.as_str().expect("a text")).expect("a file");
             }
         }
-        let spec = format!("--source=cgroup:{}", folder.display());
+        let spec = format!("--source=cgroup:{}", directory.display());
         let ours = eventout([&spec, "events", "--stats", "c"]);
-        let line = plain.stats_json(Some(&folder), "c", "runc");
-        assert_eq!(
-            line.as_deref(),
-            Ok(printed(&ours).trim_end()),
-            "{}",
-            path.display()
-        );
-        for id in ["", ".", "..", "../c", "/c", "c/", "nobody"] {
-            let error = plain.stats_json(Some(&folder), id, "runc");
-            let error = error.expect_err("it is no container");
-            assert!(error.contains("container-not-found"), "{id:?}: {error}");
+        let ids = ["c", "", ".", "..", "../c", "/c", "c/", "nobody"];
+        let lines = plain.stats_json(Some(&directory), "runc", &ids);
+        assert_eq!(lines[0], printed(&ours).trim_end(), "{}", path.display());
+        for (id, line) in ids.iter().zip(&lines).skip(1) {
+            assert!(line.starts_with(NOT_FOUND), "{id:?}: {line}");
         }
         recordings += 1;
     }
@@ -358,10 +344,10 @@ fn a_plain_wasmtime_reads_the_cgroups_of_this_machine() {
         serde_json::from_str(printed(&output)).expect("it is JSON")
     };
     let before = ours();
-    let line = plain.stats_json(Some(Path::new("/sys/fs/cgroup")), &id, "runc");
+    let lines = plain.stats_json(Some(Path::new("/sys/fs/cgroup")), "runc", &[&id]);
     let after = ours();
     drop(group);
-    let line: Value = serde_json::from_str(&line.expect("it is there")).expect("it is JSON");
+    let line: Value = serde_json::from_str(&lines[0]).expect("it is JSON");
     let fixed = between(&before, &line, &after).unwrap_or_else(|e| panic!("{e}"));
     assert!(fixed > 5, "{fixed}");
     let total = |line: &Value| line["data"]["cpu"]["usage"]["total"].as_u64();
