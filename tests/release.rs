@@ -272,3 +272,44 @@ fn a_version_that_differs_is_told_before_anything_is_made() {
         fs::copy(root().join(name), checkout.join(name)).expect("it can be copied");
     }
 }
+
+#[test]
+fn the_crate_for_crates_io_has_the_contract_and_the_component_in_it() {
+    let target = scratch("package");
+    let mut package = Command::new(env!("CARGO"));
+    package
+        .args([
+            "package",
+            "--quiet",
+            "--locked",
+            "--no-verify",
+            "--allow-dirty",
+        ])
+        .args(["--package", "eventout", "--target-dir"])
+        .arg(&target)
+        .current_dir(root());
+    run(&mut package);
+    let name = format!("eventout-{}", env!("CARGO_PKG_VERSION"));
+    let packages = target.join("package");
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xf").arg(format!("{name}.crate"));
+    run(unpack.current_dir(&packages));
+    // They are links to outside of the package.
+    for (inside, outside) in [
+        ("eventout.wasm", "guest/eventout.wasm"),
+        ("wit/world.wit", "wit/world.wit"),
+        ("wit/types.wit", "wit/types.wit"),
+        ("wit/sandbox.wit", "wit/sandbox.wit"),
+        ("wit/events.wit", "wit/events.wit"),
+        ("wit/format.wit", "wit/format.wit"),
+        ("README.md", "README.md"),
+        ("LICENSE", "LICENSE"),
+    ] {
+        let packed = fs::read(packages.join(&name).join(inside)).expect(inside);
+        let original = fs::read(root().join(outside)).expect(outside);
+        assert!(packed == original, "{inside} is not {outside}");
+    }
+    let manifest = fs::read_to_string(packages.join(&name).join("Cargo.toml"));
+    let manifest = manifest.expect("a package has one");
+    assert!(!manifest.contains("path = \".."), "{manifest}");
+}
