@@ -147,6 +147,23 @@ fn the_contract_renders_and_every_item_is_documented() {
     assert!(missing.is_empty(), "not documented: {missing:?}");
 }
 
+#[test]
+fn the_pages_of_the_contract_are_what_the_generator_makes_of_it() {
+    for name in ["eventout", "formatter"] {
+        let (mut resolve, package) = contract();
+        let world = resolve.packages[package].worlds[name];
+        let mut files = wit_bindgen_core::Files::default();
+        wit_bindgen_markdown::Opts::default()
+            .build()
+            .generate(&mut resolve, world, &mut files)
+            .expect("it can be rendered");
+        let page = files.iter().find(|(file, _)| file.ends_with(".md"));
+        let (_, page) = page.expect("the generator makes Markdown");
+        let golden = root().join(format!("docs/contract/{name}.md"));
+        check_golden(&golden, page, "wit/ changed: BLESS=1 renders it anew");
+    }
+}
+
 /// The contract, and that of a version before it.
 fn with_older(older: &str) -> (Resolve, PackageId, PackageId) {
     let (mut resolve, new) = contract();

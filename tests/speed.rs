@@ -1,5 +1,5 @@
-//! How fast it is, as ratios: `cargo bench` prints the tables, and with `calls` or `processes` behind `--` only
-//! those of that kind.
+//! How fast it is, as ratios: `cargo bench` prints the tables, and with `calls`, `processes` or `cgroups` behind
+//! `--` only those of that kind.
 //!
 //! What is compared runs in turns, in rounds of some milliseconds, and the fastest round of each counts: other
 //! work on the machine can only make a round slower. Results are checked before they are timed. There is no
@@ -444,6 +444,146 @@ fn stream() {
     println!("{} of memory.", peak.expect("Linux tells it").trim());
 }
 
+/// Cgroups of the v1 hierarchies of this machine, empty ones, which go when this does.
+struct Cgroups(Vec<PathBuf>);
+
+impl Cgroups {
+    /// The interface files that a line in runc's format is made of.
+    const FILES: [(&str, &[&str]); 4] = [
+        (
+            "memory",
+            &[
+                "memory.stat",
+                "memory.usage_in_bytes",
+                "memory.max_usage_in_bytes",
+                "memory.failcnt",
+                "memory.limit_in_bytes",
+                "memory.kmem.usage_in_bytes",
+                "memory.kmem.max_usage_in_bytes",
+                "memory.kmem.failcnt",
+                "memory.kmem.limit_in_bytes",
+                "memory.kmem.tcp.usage_in_bytes",
+                "memory.kmem.tcp.max_usage_in_bytes",
+                "memory.kmem.tcp.failcnt",
+                "memory.kmem.tcp.limit_in_bytes",
+            ],
+        ),
+        ("pids", &["pids.current", "pids.max"]),
+        (
+            "cpuacct",
+            &["cpuacct.usage_all", "cpuacct.usage_percpu", "cpuacct.stat"],
+        ),
+        ("cpu", &["cpu.stat"]),
+    ];
+
+    /// Makes so many cgroups below one parent. `None` if this machine has no v1 hierarchies, or refuses.
+    fn new(count: usize) -> Option<Self> {
+        let mut cgroups = Self(Vec::new());
+        for (controller, _) in Self::FILES {
+            let parent = Path::new("/sys/fs/cgroup")
+                .join(controller)
+                .join("eventout-speed");
+            // cpu and cpuacct may be one hierarchy.
+            if fs::create_dir(&parent).is_err() && !parent.is_dir() {
+                return None;
+            }
+            for n in 0..count {
+                let _ = fs::create_dir(parent.join(n.to_string()));
+            }
+            cgroups.0.push(parent);
+        }
+        Some(cgroups)
+    }
+
+    /// Reads the interface files of all of them once, one after the other.
+    fn read_all(&self, count: usize) {
+        for n in 0..count {
+            for (parent, (_, files)) in self.0.iter().zip(Self::FILES) {
+                for file in files {
+                    // Kernels differ in the files that they have.
+                    let _ = black_box(fs::read(parent.join(n.to_string()).join(file)));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for parent in &self.0 {
+            for child in fs::read_dir(parent).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(child.path());
+            }
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+/// Returns the CPU time of a process so far, in microseconds in user space and in the kernel.
+fn cpu_time(process: &str) -> [f64; 2] {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let mut ticks = fields.split_whitespace().skip(11);
+    // In ticks of 10 ms.
+    let mut next = || {
+        ticks
+            .next()
+            .and_then(|t| t.parse::<f64>().ok())
+            .expect("a number")
+            * 1e4
+    };
+    [next(), next()]
+}
+
+/// A stream of live cgroups, beside a loop that only reads the same files.
+fn live_cgroups() {
+    const SECONDS: usize = 20;
+    println!("\n| live v1 cgroups, a line of each a second | user | kernel | total, a line |");
+    println!("|---|---|---|---|");
+    for count in [100, 1000] {
+        let Some(cgroups) = Cgroups::new(count) else {
+            return println!("| not run: no v1 hierarchies, or not root | | | |");
+        };
+        let row = |name: &str, before: [f64; 2], after: [f64; 2], lines: usize| {
+            let [user, kernel] = [0, 1].map(|at| (after[at] - before[at]) / lines as f64);
+            let total = user + kernel;
+            println!("| {count}: {name} | {user:.0} µs | {kernel:.0} µs | {total:.0} µs |");
+        };
+        let mut command = program();
+        command
+            .args(["--source", "cgroup:/sys/fs/cgroup/memory/eventout-speed"])
+            .args(["events", "--all", "--interval=1s"])
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut lines = |count: usize| {
+            for _ in 0..count {
+                let line = stdout.next().expect("it goes on").expect("UTF-8");
+                assert!(line.starts_with(r#"{"type":"stats","id":""#), "{line:?}");
+            }
+        };
+        let process = child.id().to_string();
+        lines(count);
+        let before = cpu_time(&process);
+        lines(count * SECONDS);
+        row("eventout", before, cpu_time(&process), count * SECONDS);
+        let _ = child.kill();
+        let _ = child.wait();
+        let rounds = 20_000 / count;
+        cgroups.read_all(count);
+        let before = cpu_time("self");
+        for _ in 0..rounds {
+            cgroups.read_all(count);
+        }
+        row(
+            "open, read and close the files",
+            before,
+            cpu_time("self"),
+            count * rounds,
+        );
+    }
+}
+
 /// What this was measured on.
 fn machine() {
     let run = |command: &str, args: &[&str]| {
@@ -547,5 +687,8 @@ fn main() {
         start_up();
         starts();
         stream();
+    }
+    if wants("cgroups") {
+        live_cgroups();
     }
 }
