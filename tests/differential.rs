@@ -43,8 +43,8 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// A figure: small, of any magnitude, or at the edge of something.
-    fn figure(&mut self) -> u64 {
+    /// A value: small, of any magnitude, or at the edge of something.
+    fn value(&mut self) -> u64 {
         match self.below(4) {
             0 => self.below(100),
             1 => self.next() >> self.below(64),
@@ -58,7 +58,7 @@ impl Random {
     }
 
     fn maybe(&mut self) -> Option<u64> {
-        (!self.one_in(3)).then(|| self.figure())
+        (!self.one_in(3)).then(|| self.value())
     }
 
     fn character(&mut self) -> char {
@@ -96,9 +96,9 @@ impl Random {
         usage.kernel = self.maybe();
         usage.user = self.maybe();
         usage.total = self.maybe();
-        usage.percpu = self.list(3, Self::figure);
-        usage.percpu_kernel = self.list(2, Self::figure);
-        usage.percpu_user = self.list(2, Self::figure);
+        usage.percpu = self.list(3, Self::value);
+        usage.percpu_kernel = self.list(2, Self::value);
+        usage.percpu_user = self.list(2, Self::value);
         let throttling = &mut stats.cpu.throttling;
         throttling.periods = self.maybe();
         throttling.throttled_periods = self.maybe();
@@ -134,12 +134,12 @@ impl Random {
             entry.max = self.maybe();
             entry.failcnt = self.maybe();
         }
-        memory.raw = self.list(5, |random| (random.id(), random.figure()));
+        memory.raw = self.list(5, |random| (random.id(), random.value()));
         memory.psi = self.psi();
         stats.pids.current = self.maybe();
         stats.pids.limit = self.maybe();
         stats.blkio.entries = self.list(4, |random| BlkioEntry {
-            major: random.figure(),
+            major: random.value(),
             minor: random.below(2),
             op: random.id(),
             io_service_bytes: random.maybe(),
@@ -162,14 +162,14 @@ impl Random {
         });
         stats.network_interfaces = self.list(2, |random| NetworkInterface {
             name: random.id(),
-            rx_bytes: random.figure(),
-            rx_packets: random.figure(),
-            rx_errors: random.figure(),
-            rx_dropped: random.figure(),
-            tx_bytes: random.figure(),
-            tx_packets: random.figure(),
-            tx_errors: random.figure(),
-            tx_dropped: random.figure(),
+            rx_bytes: random.value(),
+            rx_packets: random.value(),
+            rx_errors: random.value(),
+            rx_dropped: random.value(),
+            tx_bytes: random.value(),
+            tx_packets: random.value(),
+            tx_errors: random.value(),
+            tx_dropped: random.value(),
         });
         stats
     }
@@ -181,7 +181,7 @@ impl Random {
                 avg10: random.below(10_001) as u32,
                 avg60: random.next() as u32,
                 avg300: (100 * random.below(3) + 10 * random.below(2)) as u32,
-                total: random.figure(),
+                total: random.value(),
             },
         };
         (!self.one_in(3)).then(|| Psi {
@@ -195,7 +195,7 @@ impl Random {
         let longest = if self.one_in(50) { 40 } else { 5 };
         let mut containers = self.list(longest, |random| Container {
             id: random.id(),
-            pids_count: random.figure(),
+            pids_count: random.value(),
             cpu_usage: random.maybe(),
             stats: random.one_in(3).then(|| Box::new(random.stats())),
             error: None,

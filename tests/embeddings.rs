@@ -1,7 +1,7 @@
 //! The component in other hands: the examples print what the library prints, and that is what Go prints.
 //!
-//! `embeddings.jsonl` is a scenario of 50 instants. Each example has a program that prints, for each container
-//! of each instant, and for one that is not there, `event-json` and `stats-json` in both formats.
+//! `embeddings.jsonl` is a scenario of 50 samples. Each example has a program that prints, for each container
+//! of each sample, and for one that is not there, `event-json` and `stats-json` in both formats.
 //! `tests/run` builds the examples.
 
 use std::fs::{self, File};
@@ -58,7 +58,7 @@ fn expected() -> &'static str {
         }
         output(&mut build);
         let program = PathBuf::from(program().get_program());
-        let profile = program.parent().expect("it is in a folder");
+        let profile = program.parent().expect("it is in a directory");
         let printed = output(Command::new(profile.join("examples/replay")).arg(table()));
         String::from_utf8(printed.stdout).expect("UTF-8")
     })
@@ -84,8 +84,8 @@ fn the_library_prints_what_go_prints() {
     let containers: usize = text
         .lines()
         .map(|line| {
-            let instant: Value = serde_json::from_str(line).expect("it is JSON");
-            instant["containers"].as_array().expect("a list").len() + 1
+            let sample: Value = serde_json::from_str(line).expect("it is JSON");
+            sample["containers"].as_array().expect("a list").len() + 1
         })
         .sum();
     assert_eq!(expected.len(), 3 * containers);
@@ -128,12 +128,17 @@ fn python_prints_the_same() {
 
 #[test]
 fn node_prints_the_same() {
-    let Some(folder) = built("examples/javascript") else {
+    let Some(directory) = built("examples/javascript") else {
         return;
     };
-    replays(Command::new("node").arg(folder.join("replay.js")));
+    replays(Command::new("node").arg(directory.join("replay.js")));
     // The page in Chromium among them.
-    let output = output(Command::new("npm").arg("--prefix").arg(&folder).arg("test"));
+    let output = output(
+        Command::new("npm")
+            .arg("--prefix")
+            .arg(&directory)
+            .arg("test"),
+    );
     let text = String::from_utf8_lossy(&output.stdout);
     let passed = text.lines().filter_map(|line| line.split_once("pass "));
     let passed = passed.filter_map(|(_, count)| count.trim().parse::<u32>().ok());
@@ -266,7 +271,7 @@ fn formatters_in_python_and_javascript_give_events_a_form_of_their_own() {
             &data["memory"]["usage"]["usage"],
         );
         // What JSON leaves out because it is 0 is known.
-        let number = |figure: &Value| figure.as_u64().unwrap_or(0);
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
         let (cpu, memory, pids) = (
             number(cpu),
             number(memory),
@@ -292,7 +297,7 @@ fn formatters_in_python_and_javascript_give_events_a_form_of_their_own() {
 
 /// A group with a process in it that is busy, in some v1 hierarchies.
 struct Group {
-    folders: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
     busy: Child,
 }
 
@@ -300,7 +305,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let _ = self.busy.kill();
         let _ = self.busy.wait();
-        for group in &self.folders {
+        for group in &self.directories {
             for _ in 0..100 {
                 if fs::remove_dir(group).is_ok() {
                     break;
@@ -330,10 +335,10 @@ fn a_plain_wasmtime_reads_the_cgroups_of_this_machine() {
     busy.args(["-c", "while :; do :; done"])
         .stdin(Stdio::null());
     let group = Group {
-        folders: hierarchies.iter().map(|path| path.join(&id)).collect(),
+        directories: hierarchies.iter().map(|path| path.join(&id)).collect(),
         busy: busy.spawn().expect("a shell"),
     };
-    for path in &group.folders {
+    for path in &group.directories {
         // cpu and cpuacct may be one.
         let _ = fs::create_dir(path);
         fs::write(path.join("cgroup.procs"), group.busy.id().to_string()).expect("root may");

@@ -10,9 +10,9 @@ use std::process::Command;
 use tests::{check_golden, eventout, judge, root};
 
 fn scenarios() -> Vec<PathBuf> {
-    let folder = root().join("tests/goldens");
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+    let directory = root().join("tests/goldens");
+    let mut files: Vec<_> = fs::read_dir(&directory)
+        .unwrap_or_else(|e| panic!("{}: {e}", directory.display()))
         .map(|entry| entry.expect("it can be listed").path())
         .filter(|path| {
             path.extension()

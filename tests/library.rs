@@ -12,10 +12,10 @@ fn builtin() -> Component {
     Component::builtin(Limits::default()).expect("it was compiled for this machine")
 }
 
-/// A source that gives one snapshot, and notes what it is asked.
+/// A source that gives one snapshot, and records its calls.
 struct Notes {
     snapshot: Snapshot,
-    asked: Arc<Mutex<Vec<String>>>,
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Source for Notes {
@@ -24,7 +24,7 @@ impl Source for Notes {
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.asked
+        self.calls
             .lock()
             .expect("no panic")
             .push("advance".to_owned());
@@ -32,7 +32,7 @@ impl Source for Notes {
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        self.asked
+        self.calls
             .lock()
             .expect("no panic")
             .push(container.to_owned());
@@ -63,10 +63,10 @@ fn pod() -> Snapshot {
 
 #[test]
 fn typed_events_tell_zero_from_unknown() {
-    let asked = Arc::default();
+    let calls = Arc::default();
     let notes = Notes {
         snapshot: pod(),
-        asked: Arc::clone(&asked),
+        calls: Arc::clone(&calls),
     };
     let mut events = Monitor::new(&builtin(), Box::new(notes));
     let mut now = events.sample().expect("it never fails");
@@ -88,9 +88,9 @@ fn typed_events_tell_zero_from_unknown() {
     let event = now.stats("pause").expect("it is there");
     assert_eq!(event.data.memory.usage.usage, Some(0));
 
-    // One snapshot a call, one instant for all of them.
+    // One snapshot a call, one sample for all of them.
     assert_eq!(
-        *asked.lock().expect("no panic"),
+        *calls.lock().expect("no panic"),
         ["advance", "web", "db", "job", "pause"]
     );
 }
@@ -118,7 +118,7 @@ fn errors_tell_what_can_be_tried_again() {
 fn no_id_leads_astray() {
     let (long, nul) = ("x".repeat(10 << 20), "a\0b");
     for source in ["demo", "cgroup:/", "runc", "crun"] {
-        // The root folder may be no cgroup, but then nothing of it can be asked.
+        // The root directory may be no cgroup, but then it has no such child.
         let Ok(source) = source.parse::<Spec>().expect("it is one").open() else {
             continue;
         };
@@ -156,7 +156,7 @@ fn calls_leave_nothing_behind_in_the_instance() {
     let component = Component::builtin(limits).expect("it was compiled for this machine");
     let notes = |snapshot| Notes {
         snapshot,
-        asked: Arc::default(),
+        calls: Arc::default(),
     };
     let mut events = Monitor::new(&component, Box::new(notes(snapshot)));
     let first = events

@@ -90,7 +90,7 @@ fn component(module: &str, world: &str) -> Vec<u8> {
 }
 
 /// A component of the world `formatter`. Its function has `body`, which leaves the address of the result.
-fn formatter(folder: &Path, name: &str, body: &str) -> PathBuf {
+fn formatter(directory: &Path, name: &str, body: &str) -> PathBuf {
     let module = format!(
         r#"(module
             (memory (export "memory") 1)
@@ -101,7 +101,7 @@ fn formatter(folder: &Path, name: &str, body: &str) -> PathBuf {
             ;; At 64 a result, with the string at 80.
             (data (i32.const 64) "\00\00\00\00\50\00\00\00\05\00\00\00\00\00\00\00hello"))"#
     );
-    let file = folder.join(name).with_extension("wasm");
+    let file = directory.join(name).with_extension("wasm");
     fs::write(&file, component(&module, "formatter")).expect("it can be written");
     file
 }
@@ -131,15 +131,15 @@ fn run(mut command: Command) -> (Output, u64) {
     while child.try_wait().expect("it is our child").is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let figure = line.and_then(|line| line.split_whitespace().next());
-        peak = peak.max(figure.and_then(|kib| kib.parse().ok()).unwrap_or(0));
+        let value = line.and_then(|line| line.split_whitespace().next());
+        peak = peak.max(value.and_then(|kib| kib.parse().ok()).unwrap_or(0));
         thread::sleep(Duration::from_millis(1));
     }
     (child.wait_with_output().expect("it has ended"), peak)
 }
 
-fn plugin(folder: &Path, name: &str, body: &str, items: &str) -> PathBuf {
-    let file = folder.join(name).with_extension("wasm");
+fn plugin(directory: &Path, name: &str, body: &str, items: &str) -> PathBuf {
+    let file = directory.join(name).with_extension("wasm");
     fs::write(&file, component(&module(body, items), "eventout")).expect("it can be written");
     file
 }
@@ -182,8 +182,8 @@ fn fails(file: &Path, says: &str) {
 
 #[test]
 fn any_component_with_our_interface_runs() {
-    let folder = scratch("hello");
-    let file = plugin(&folder, "hello", "(call $answer (i32.const 5))", "");
+    let directory = scratch("hello");
+    let file = plugin(&directory, "hello", "(call $answer (i32.const 5))", "");
     let path = file.display().to_string();
     let output = eventout([
         "--source",
@@ -203,14 +203,16 @@ fn any_component_with_our_interface_runs() {
 
 #[test]
 fn what_a_component_can_not_do_it_is_not_asked_again() {
-    let folder = scratch("unsupported");
+    let directory = scratch("unsupported");
     let body = r"(drop (call $answer (i32.const 5)))
         (i32.store8 (i32.const 64) (i32.const 1))
         (i32.store8 (i32.const 68) (i32.const 3))
         (i32.store (i32.const 72) (i32.const 80))
         (i32.store (i32.const 76) (i32.const 5))
         (i32.const 64)";
-    let file = plugin(&folder, "refuses", body, "").display().to_string();
+    let file = plugin(&directory, "refuses", body, "")
+        .display()
+        .to_string();
     for (ids, errors) in [("web", 1), ("--all", 3)] {
         let events = ["--component", &file, "events", "--interval=1h", ids];
         let output = eventout(["--source", "demo"].iter().chain(&events));
@@ -222,8 +224,8 @@ fn what_a_component_can_not_do_it_is_not_asked_again() {
 
 #[test]
 fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
-    let folder = scratch("hostile");
-    let plugin = |name: &str, body: &str, items: &str| plugin(&folder, name, body, items);
+    let directory = scratch("hostile");
+    let plugin = |name: &str, body: &str, items: &str| plugin(&directory, name, body, items);
     let context = "cannot get stats of container \"web\"";
 
     let file = plugin("traps", "unreachable", "");
@@ -247,7 +249,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         "it needs more than 67108864 bytes of memory",
     );
     let large = module("unreachable", "").replace("\"memory\") 1)", "\"memory\") 2000)");
-    let file = folder.join("begins-large.wasm");
+    let file = directory.join("begins-large.wasm");
     fs::write(&file, component(&large, "eventout")).expect("it can be written");
     fails(&file, "it needs more than 67108864 bytes of memory");
     let items = "(table $t 1 funcref) (func $eat (result i32)
@@ -264,7 +266,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     );
     // `event` is the first function.
     let many = module("unreachable", "").replacen("unreachable", AVALANCHE, 1);
-    let file = folder.join("answers-an-avalanche.wasm");
+    let file = directory.join("answers-an-avalanche.wasm");
     fs::write(&file, component(&many, "eventout")).expect("it can be written");
     let hostile = load(&file, Limits::default()).expect("it is a component");
     let source = Spec::Demo.open().expect("there is a demo");
@@ -303,7 +305,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         &format!("(module {}", items.collect::<String>()),
         1,
     );
-    let file = folder.join("asks-a-million-times.wasm");
+    let file = directory.join("asks-a-million-times.wasm");
     fs::write(&file, component(&asks, "eventout")).expect("it can be written");
     fails(&file, "took longer than 1s");
     let name = "\u{1b}[2Jclears\nthe-screen";
@@ -359,7 +361,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
 
 #[test]
 fn a_component_gives_events_a_form_of_its_own() {
-    let folder = scratch("formatters");
+    let directory = scratch("formatters");
     let run = |file: &Path, more: &[&str]| {
         let file = file.display().to_string();
         let args = [
@@ -372,29 +374,32 @@ fn a_component_gives_events_a_form_of_its_own() {
         ];
         eventout(args.iter().chain(more))
     };
-    let hello = formatter(&folder, "hello", "");
+    let hello = formatter(&directory, "hello", "");
     assert_eq!(
         tests::printed(&run(&hello, &["--all"])),
         "hello\n".repeat(3)
     );
     let silent = formatter(
-        &folder,
+        &directory,
         "silent",
         "(i32.store (i32.const 72) (i32.const 0))",
     );
     assert_eq!(tests::printed(&run(&silent, &["--all"])), "");
 
-    // Its own errors, and those of the container, which it is not asked about.
+    // Its own errors, and those of the container, for which it is not called.
     let refuses = formatter(
-        &folder,
+        &directory,
         "refuses",
         "(i32.store8 (i32.const 64) (i32.const 1))",
     );
     fails(&refuses, "0: hello\n");
     fails(&refuses, "cannot format stats of container \"web\"");
-    fails(&formatter(&folder, "traps", "unreachable"), "unreachable");
     fails(
-        &formatter(&folder, "loops", "(loop (br 0))"),
+        &formatter(&directory, "traps", "unreachable"),
+        "unreachable",
+    );
+    fails(
+        &formatter(&directory, "loops", "(loop (br 0))"),
         "took longer than 1s",
     );
     let output = run(&hello, &["nobody", "web"]);
@@ -411,7 +416,7 @@ fn a_component_gives_events_a_form_of_its_own() {
     // After a failure, the next call has a new instance.
     let body = "(if (i32.load (i32.const 128)) (then unreachable))
         (i32.store (i32.const 128) (i32.const 1))";
-    let mut once = load_formatter(&formatter(&folder, "once", body));
+    let mut once = load_formatter(&formatter(&directory, "once", body));
     for _ in 0..3 {
         let event = StatsEvent::default();
         assert_eq!(once.format(&event).expect("the first call works"), "hello");
@@ -433,12 +438,12 @@ fn a_component_that_never_frees_goes_on() {
 
 #[test]
 fn limits_have_flags() {
-    let folder = scratch("limit-flags");
-    let loops = plugin(&folder, "loops", "(loop (br 0)) unreachable", "");
+    let directory = scratch("limit-flags");
+    let loops = plugin(&directory, "loops", "(loop (br 0)) unreachable", "");
     let body = "(drop (memory.grow (i32.const 100))) (call $answer (i32.const 5))";
-    let grows = plugin(&folder, "grows", body, "");
+    let grows = plugin(&directory, "grows", body, "");
     let long = "(memory.fill (i32.const 80) (i32.const 97) (i32.const 5000)) (call $answer (i32.const 5000))";
-    let long = plugin(&folder, "long", long, "");
+    let long = plugin(&directory, "long", long, "");
     let ours = root().join("guest/eventout.wasm");
     let run = |file: &Path, flags: &[&str]| {
         let file = file.display().to_string();
@@ -487,10 +492,10 @@ fn limits_have_flags() {
 
 #[test]
 fn machine_code_is_kept_where_nobody_else_can_write() {
-    let folder = scratch("compiled");
-    let file = plugin(&folder, "hello", "(call $answer (i32.const 5))", "");
-    let home = folder.join("home");
-    fs::create_dir(&home).expect("a folder");
+    let directory = scratch("compiled");
+    let file = plugin(&directory, "hello", "(call $answer (i32.const 5))", "");
+    let home = directory.join("home");
+    fs::create_dir(&home).expect("a directory");
     let run = |file: &Path| {
         let mut command = program();
         command
@@ -535,7 +540,7 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
     mode(code, 0o620);
     hello();
     assert_ne!(time(), then);
-    let elsewhere = folder.join("elsewhere");
+    let elsewhere = directory.join("elsewhere");
     fs::rename(code, &elsewhere).expect("it is ours");
     symlink(&elsewhere, code).expect("a link");
     hello();
@@ -544,8 +549,8 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
             .expect("it is there")
             .is_symlink()
     );
-    // What this user has put there is believed, and what is in a folder where others can write is not.
-    let short = plugin(&folder, "short", "(call $answer (i32.const 4))", "");
+    // What this user has put there is believed, and what is in a directory where others can write is not.
+    let short = plugin(&directory, "short", "(call $answer (i32.const 4))", "");
     assert_eq!(run(&short), "hell\n");
     let other = kept().into_iter().find(|path| path != code);
     fs::rename(other.expect("it is kept too"), code).expect("it is ours");
@@ -553,7 +558,7 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
     mode(&cache, 0o770);
     hello();
     // Neither followed nor written to is what a link leads to.
-    let away = folder.join("away");
+    let away = directory.join("away");
     fs::rename(&cache, &away).expect("it is ours");
     mode(&away, 0o700);
     symlink(&away, &cache).expect("a link");
@@ -562,9 +567,9 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
 
 #[test]
 fn what_is_not_a_component_of_ours_is_an_error() {
-    let folder = scratch("strangers");
+    let directory = scratch("strangers");
     let write = |name: &str, bytes: &[u8]| {
-        let file = folder.join(name);
+        let file = directory.join(name);
         fs::write(&file, bytes).expect("it can be written");
         file
     };
@@ -602,8 +607,8 @@ fn what_is_not_a_component_of_ours_is_an_error() {
     ] {
         fails(&write(name, &bytes), says);
     }
-    fails(&folder.join("absent.wasm"), "No such file");
-    fails(&folder, "Is a directory");
+    fails(&directory.join("absent.wasm"), "No such file");
+    fails(&directory, "Is a directory");
 }
 
 #[test]
@@ -640,8 +645,8 @@ fn after_a_failure_the_next_call_has_a_new_instance() {
 
 #[test]
 fn limits_are_the_embedders() {
-    let folder = scratch("limits");
-    let file = plugin(&folder, "loops", "(loop (br 0)) unreachable", "");
+    let directory = scratch("limits");
+    let file = plugin(&directory, "loops", "(loop (br 0)) unreachable", "");
     let limits = Limits {
         time: Duration::from_millis(100),
         ..Limits::default()

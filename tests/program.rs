@@ -34,12 +34,12 @@ fn scenario(name: &str, text: impl AsRef<[u8]>) -> (PathBuf, String) {
     (file, spec)
 }
 
-/// A v2 group with a container in it, in an ordinary folder.
+/// A v2 group with a container in it, in an ordinary directory.
 fn cgroup(name: &str) -> (PathBuf, String) {
-    let folder = scratch(name);
-    fs::write(folder.join("cgroup.controllers"), "cpu memory pids\n").expect("a file");
-    let group = folder.join("web");
-    fs::create_dir(&group).expect("a folder");
+    let directory = scratch(name);
+    fs::write(directory.join("cgroup.controllers"), "cpu memory pids\n").expect("a file");
+    let group = directory.join("web");
+    fs::create_dir(&group).expect("a directory");
     for (file, text) in [
         (
             "cpu.stat",
@@ -53,7 +53,7 @@ fn cgroup(name: &str) -> (PathBuf, String) {
     ] {
         fs::write(group.join(file), text).expect("a file");
     }
-    let spec = format!("cgroup:{}", folder.display());
+    let spec = format!("cgroup:{}", directory.display());
     (group, spec)
 }
 
@@ -120,7 +120,7 @@ fn what_is_recorded_plays_back_the_same() {
 }
 
 #[test]
-fn a_stream_has_a_line_per_instant_and_ends_when_the_containers_do() {
+fn a_stream_has_a_line_per_sample_and_ends_when_the_containers_do() {
     let both = r#"{"root_container":"a","memory_usage":8,"containers":[{"id":"a","pids_count":1},{"id":"b","pids_count":2}]}"#;
     let one = r#"{"root_container":"a","memory_usage":8,"containers":[{"id":"a","pids_count":3}]}"#;
     let none = r#"{"root_container":"a","memory_usage":0,"containers":[]}"#;
@@ -324,7 +324,7 @@ fn ids_lead_nowhere_else() {
         .parent()
         .expect("it has one")
         .with_extension("outside");
-    fs::create_dir_all(&outside).expect("a folder");
+    fs::create_dir_all(&outside).expect("a directory");
     let long = "x".repeat(256);
     let very_long = "x".repeat(100_000);
     for source in [spec.as_str(), "runc:/tmp", "crun:/tmp"] {
@@ -387,13 +387,13 @@ fn control_files_may_hold_anything() {
         );
         fs::write(&path, before).expect("it can be written");
     }
-    // Neither is a folder or a pipe a control file.
+    // Neither is a directory or a pipe a interface file.
     let path = file("memory.current");
     fs::remove_file(&path).expect("it goes");
     let output = eventout(args);
     let event: Value = serde_json::from_str(printed(&output)).expect("it is JSON");
     assert_eq!(event["data"]["memory"]["usage"]["usage"], Value::Null);
-    fs::create_dir(&path).expect("a folder");
+    fs::create_dir(&path).expect("a directory");
     fails(
         &args,
         1,
@@ -607,7 +607,7 @@ fn wrong_usage_is_exit_code_2() {
 #[test]
 fn a_state_of_a_runtime_that_is_not_one_is_an_error() {
     let root = scratch("states");
-    fs::create_dir(root.join("web")).expect("a folder");
+    fs::create_dir(root.join("web")).expect("a directory");
     let spec = |kind: &str| format!("{kind}:{}", root.display());
     let state = |name: &str, text: &str| {
         let path: PathBuf = [&root, Path::new("web"), Path::new(name)].iter().collect();

@@ -154,8 +154,8 @@ fn go(judge: &Path, snapshot: &Snapshot) -> f64 {
 
 /// What Go prints of the last container.
 fn go_line(judge: &Path, snapshot: &Snapshot) -> String {
-    let folder = scratch("speed");
-    let file = folder.join("scenario.jsonl");
+    let directory = scratch("speed");
+    let file = directory.join("scenario.jsonl");
     fs::write(&file, serde_json::to_vec(snapshot).expect("JSON")).expect("a file");
     let mut command = Command::new(judge);
     let output = command
@@ -327,14 +327,14 @@ struct Started {
 }
 
 impl Started {
-    fn new(runtime: &Path, options: &[&str], folder: &Path) -> Self {
-        let bundle = folder.join("bundle");
+    fn new(runtime: &Path, options: &[&str], directory: &Path) -> Self {
+        let bundle = directory.join("bundle");
         tests::bundle(runtime, &bundle, "sleep 1000", |spec| {
             spec["linux"]["cgroupsPath"] = "/eventout-speed".into();
         });
         let started = Self {
             runtime: runtime.to_owned(),
-            state: folder.join("state"),
+            state: directory.join("state"),
         };
         let mut command = started.command();
         command
@@ -342,7 +342,7 @@ impl Started {
             .args(["run", "--detach", "--bundle"])
             .arg(&bundle)
             .arg("speed");
-        detach(&mut command, folder);
+        detach(&mut command, directory);
         started
     }
 
@@ -613,8 +613,8 @@ fn machine() {
 fn starts() {
     println!("\n| command | fastest run | ÷ |");
     println!("|---|---|---|");
-    let folder = scratch("speed-starts");
-    let file = folder.join("one.jsonl");
+    let directory = scratch("speed-starts");
+    let file = directory.join("one.jsonl");
     fs::write(&file, serde_json::to_vec(&sandbox(1)).expect("JSON")).expect("a file");
     let id = sandbox(1).root_container;
     let mut ours = program();
@@ -654,8 +654,8 @@ fn starts() {
                 continue;
             }
         };
-        let folder = scratch("speed-starts");
-        let container = Started::new(&runtime, options, &folder);
+        let directory = scratch("speed-starts");
+        let container = Started::new(&runtime, options, &directory);
         let mut theirs = container.command();
         theirs.args(["events", "--stats", "speed"]);
         let mut ours = program();
