@@ -58,7 +58,7 @@ impl OomNotifier {
         };
         self.containers.retain(|container, watched| {
             let stays = std::mem::take(&mut watched.is_fresh);
-            if let (false, Some(cgroup)) = (stays, watched.cgroup.take()) {
+            if !stays && let Some(cgroup) = watched.cgroup.take() {
                 finish(cgroup, container, wakers, &mut self.found);
             }
             stays
