@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::{env, thread};
 
 use eventout::{
-    BlkioEntry, Component, Container, Format, Hugetlb, Limits, Listed, Monitor, NetworkInterface,
-    Psi, PsiData, Result, Snapshot, Source, Stats,
+    BlkioEntry, Component, Container, ContainerInfo, Format, Hugetlb, Limits, Monitor,
+    NetworkInterface, Psi, PsiData, Result, Snapshot, Source, Stats,
 };
 use tests::judge;
 
@@ -222,7 +222,7 @@ struct Samples {
 }
 
 impl Source for Samples {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         Ok(Vec::new())
     }
 

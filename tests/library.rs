@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use eventout::{
-    Component, Container, ErrorKind, Format, Limits, Listed, Monitor, Result, Snapshot, Source,
-    Spec,
+    Component, Container, ContainerInfo, ErrorKind, Format, Limits, Monitor, Result, Snapshot,
+    Source, SourceSpec,
 };
 
 fn builtin() -> Component {
@@ -19,7 +19,7 @@ struct Notes {
 }
 
 impl Source for Notes {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         Ok(Vec::new())
     }
 
@@ -97,7 +97,10 @@ fn typed_events_tell_zero_from_unknown() {
 
 #[test]
 fn errors_tell_what_can_be_tried_again() {
-    let mut events = Monitor::new(&builtin(), Spec::Demo.open().expect("there is a demo"));
+    let mut events = Monitor::new(
+        &builtin(),
+        SourceSpec::Demo.open().expect("there is a demo"),
+    );
     let mut now = events.sample().expect("a demo");
     let error = now.stats("no").expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::ContainerNotFound, "{error:?}");
@@ -119,7 +122,7 @@ fn no_id_leads_astray() {
     let (long, nul) = ("x".repeat(10 << 20), "a\0b");
     for source in ["demo", "cgroup:/", "runc", "crun"] {
         // The root directory may be no cgroup, but then it has no such child.
-        let Ok(source) = source.parse::<Spec>().expect("it is one").open() else {
+        let Ok(source) = source.parse::<SourceSpec>().expect("it is one").open() else {
             continue;
         };
         let mut events = Monitor::new(&builtin(), source);

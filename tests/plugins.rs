@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use eventout::{
-    Component, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result, Spec, StatsEvent,
+    Component, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result, SourceSpec,
+    StatsEvent,
 };
 use tests::{eventout, program, root, scratch};
 
@@ -269,7 +270,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     let file = directory.join("answers-an-avalanche.wasm");
     fs::write(&file, component(&many, "eventout")).expect("it can be written");
     let hostile = load(&file, Limits::default()).expect("it is a component");
-    let source = Spec::Demo.open().expect("there is a demo");
+    let source = SourceSpec::Demo.open().expect("there is a demo");
     let mut events = Monitor::new(&hostile, source);
     let mut sample = events.sample().expect("a demo");
     let error = sample.event("web").expect_err("it is too much");
@@ -620,7 +621,7 @@ fn after_a_failure_the_next_call_has_a_new_instance() {
     let items = "(global $used (mut i32) (i32.const 0))";
     let file = plugin(&scratch("once"), "once", body, items);
     let component = load(&file, Limits::default()).expect("it is one");
-    let source = Spec::Demo.open().expect("there is a demo");
+    let source = SourceSpec::Demo.open().expect("there is a demo");
     let mut events = Monitor::new(&component, source);
     let mut call = || {
         events
@@ -652,7 +653,7 @@ fn limits_are_the_embedders() {
         ..Limits::default()
     };
     let component = load(&file, limits).expect("it is one");
-    let mut events = Monitor::new(&component, Spec::Demo.open().expect("a demo"));
+    let mut events = Monitor::new(&component, SourceSpec::Demo.open().expect("a demo"));
     let mut call = || {
         events
             .sample()
@@ -678,7 +679,7 @@ fn limits_are_the_embedders() {
         ..Limits::default()
     };
     let component = Component::builtin(limits).expect("ours is small");
-    let mut events = Monitor::new(&component, Spec::Demo.open().expect("a demo"));
+    let mut events = Monitor::new(&component, SourceSpec::Demo.open().expect("a demo"));
     events
         .sample()
         .expect("a demo")
@@ -690,7 +691,7 @@ fn limits_are_the_embedders() {
     });
     let mut events = Monitor::new(
         &component.expect("it compiles"),
-        Spec::Demo.open().expect("a demo"),
+        SourceSpec::Demo.open().expect("a demo"),
     );
     let error = events
         .sample()

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eventout::{
-    Component, Container, Format, Limits, Listed, Monitor, Plugin, Result, Snapshot, Source, Spec,
+    Component, Container, ContainerInfo, Format, Limits, Monitor, Plugin, Result, Snapshot, Source,
+    SourceSpec,
 };
 use guest::accounting::Sandbox;
 use guest::json;
@@ -62,7 +63,7 @@ fn sandbox(containers: u64) -> Snapshot {
 struct Always(Arc<Snapshot>);
 
 impl Source for Always {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         Ok(Vec::new())
     }
 
@@ -259,7 +260,7 @@ fn crossing() {
 /// A line in runc's format with all that runc prints, and 40 entries of memory.stat.
 fn full_line() {
     let goldens = root().join("tests/goldens");
-    let scenario = Spec::Scenario(goldens.join("everything-that-runc-tells.jsonl"));
+    let scenario = SourceSpec::Scenario(goldens.join("everything-that-runc-tells.jsonl"));
     let golden = goldens.join("everything-that-runc-tells.runc");
     let golden = fs::read_to_string(golden).expect("it is committed");
     let component = Component::builtin(limits()).expect("it was compiled for this machine");
@@ -370,7 +371,7 @@ fn start_up() {
             best[step] = best[step].min((now - at).as_secs_f64() * 1e6);
             at = now;
         };
-        let source = Spec::Demo.open().expect("there is a demo");
+        let source = SourceSpec::Demo.open().expect("there is a demo");
         lap(0);
         let component = Component::builtin(Limits::default()).expect("it was compiled");
         lap(1);

@@ -4,13 +4,13 @@
 use std::error::Error;
 use std::{env, fs};
 
-use eventout::{Component, ErrorKind, Format, Limits, Monitor, Result, Spec};
+use eventout::{Component, ErrorKind, Format, Limits, Monitor, Result, SourceSpec};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = env::args().nth(1).ok_or("usage: replay SCENARIO")?;
     let text = fs::read_to_string(&file)?;
     let component = Component::builtin(Limits::default())?;
-    let mut events = Monitor::new(&component, Spec::Scenario(file.into()).open()?);
+    let mut events = Monitor::new(&component, SourceSpec::Scenario(file.into()).open()?);
     for _ in text.lines().filter(|line| !line.trim().is_empty()) {
         let mut sample = events.sample()?;
         let containers = sample.containers()?.into_iter().map(|listed| listed.id);

@@ -4,11 +4,11 @@
 //! gives it a [`Source`] of facts, keeps it within [`Limits`], and hands on its answers:
 //!
 //! ```
-//! use eventout::{Component, Monitor, Format, Limits, Spec};
+//! use eventout::{Component, Format, Limits, Monitor, SourceSpec};
 //!
 //! # fn main() -> eventout::Result<()> {
 //! let component = Component::builtin(Limits::default())?;
-//! let source = "demo".parse::<Spec>().expect("there is a demo").open()?;
+//! let source = "demo".parse::<SourceSpec>().expect("there is a demo").open()?;
 //! let mut events = Monitor::new(&component, source);
 //!
 //! let event = events.sample()?.stats("web")?;
@@ -50,4 +50,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use limits::Limits;
 pub use monitor::{Monitor, Sample};
 pub use snapshot::{Container, Format, Snapshot};
-pub use source::{Listed, Source, Spec};
+pub use source::{ContainerInfo, OomEvents, Source, SourceSpec};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
-use eventout::{Result, Spec};
+use eventout::{Result, SourceSpec};
 
 use cli::args::{Cli, Command};
 use cli::output::Output;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, out: &mut Output) -> Result<()> {
     let spec = match &cli.source {
         Some(spec) => spec,
-        None => &Spec::Runtime(cli.root.clone()),
+        None => &SourceSpec::Runtime(cli.root.clone()),
     };
     let mut source = spec.open()?;
     match &cli.command {

@@ -7,9 +7,9 @@ use crate::bindings::types::{EventOut, StatsEvent};
 use crate::component::{Component, Instance};
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::{Context as _, Result, bail};
+use crate::error::{Context as _, Error, Result, bail};
 use crate::snapshot::{Format, Snapshot};
-use crate::source::{Listed, Source};
+use crate::source::{ContainerInfo, OomEvents, Source};
 use crate::text::shorten;
 
 /// The events of the containers of one source, as one component computes them.
@@ -52,28 +52,37 @@ impl Monitor {
         Ok(Sample(self))
     }
 
-    /// Watches a container for tasks that the kernel kills for want of memory, from now on and until it
-    /// ends. To be called after an event of it; calling it again does nothing.
+    /// Watches a container for OOM kills, from now on and until it ends. To be called after an event of it;
+    /// calling it again does nothing.
     ///
-    /// Cgroups and containers of runc and crun can be watched. Others have nothing to tell.
+    /// Cgroups and containers of runc and crun can be watched. Others report nothing.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Source`] where the kernel refuses.
+    /// [`ErrorKind::Source`] if the kernel refuses.
     pub fn watch_oom(&mut self, container: &str) -> Result<()> {
-        self.source.watch_oom(container)
+        match self.source.oom_events() {
+            Some(oom) => oom.watch(container),
+            None => Ok(()),
+        }
     }
 
-    /// What is readable when [`Monitor::oom_kills`] may have something to tell. `None` where nothing is
-    /// watched.
-    pub fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.source.oom_fd()
+    /// Returns what is readable when [`Monitor::oom_kills`] may return something. `None` if nothing is watched.
+    pub fn oom_fd(&mut self) -> Option<BorrowedFd<'_>> {
+        let oom: &dyn OomEvents = self.source.oom_events()?;
+        oom.fd()
     }
 
-    /// The watched containers in which tasks were killed since the last call, each as often as that
-    /// happened. It doesn't wait.
+    /// Returns the watched containers with OOM kills since the last call, each as often as there were some. It
+    /// does not wait.
     pub fn oom_kills(&mut self) -> Vec<String> {
-        self.source.oom_kills()
+        let oom = self.source.oom_events();
+        oom.map_or_else(Vec::new, OomEvents::drain)
+    }
+
+    /// Returns what the source has left out since the last call, and why.
+    pub fn warnings(&mut self) -> Vec<Error> {
+        self.source.warnings()
     }
 
     /// One kill as a line of JSON, as `runc events` prints it.
@@ -123,7 +132,7 @@ impl Sample<'_> {
     /// # Errors
     ///
     /// [`ErrorKind::Source`] where the source can't be read.
-    pub fn containers(&mut self) -> Result<Vec<Listed>> {
+    pub fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         self.0.source.containers()
     }
 

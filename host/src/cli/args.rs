@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eventout::{Limits, Spec};
+use eventout::{Limits, SourceSpec};
 
 use super::duration::{parse_interval, parse_size};
 
@@ -15,7 +15,7 @@ pub(crate) struct Cli {
     /// Where the facts come from: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT],
     /// gvisor[:ROOT] [default: the runtime that knows the container]
     #[arg(long, global = true, value_name = "SPEC")]
-    pub(crate) source: Option<Spec>,
+    pub(crate) source: Option<SourceSpec>,
 
     /// The state folder of the runtime that knows the container, instead of the usual ones: runc's and
     /// runsc's own flag

@@ -123,7 +123,7 @@ impl Lines for Stream {
         Ok(lines)
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
+    fn fd(&mut self) -> Option<BorrowedFd<'_>> {
         self.events.oom_fd()
     }
 

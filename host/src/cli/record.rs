@@ -43,7 +43,7 @@ impl Lines for Recording {
         }
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
+    fn fd(&mut self) -> Option<BorrowedFd<'_>> {
         None
     }
 

@@ -15,7 +15,7 @@ pub(crate) trait Lines {
     fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>>;
 
     /// What is readable when there may be something between two instants.
-    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    fn fd(&mut self) -> Option<BorrowedFd<'_>>;
 
     /// The lines of what has happened since the last call.
     fn between(&mut self) -> Vec<Result<String>>;
