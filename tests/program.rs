@@ -377,8 +377,8 @@ fn interface_files_may_hold_anything() {
         ),
         ("memory.current", b"1\xff", "/memory/usage/usage"),
         ("memory.max", b"min\n", "/memory/usage/limit"),
-        ("memory.stat", b"anon 1\nfile\n", "/memory/raw/file"),
-        ("memory.stat", b"anon 1\nfile x\n", "/memory/raw/file"),
+        ("memory.stat", b"anon\nfile 0\n", "/memory/raw/anon"),
+        ("memory.stat", b"anon x\nfile 0\n", "/memory/raw/anon"),
         ("pids.current", b"1 2\n", "/pids/current"),
         (
             "cpu.stat",
@@ -660,7 +660,7 @@ fn a_state_of_a_runtime_that_is_not_one_is_an_error() {
     );
     // A path that leads out of the cgroup filesystem is refused.
     state("status", r#"{"pid":1,"cgroup-path":"/../../etc"}"#);
-    let says = ["is not the path of a cgroup"];
+    let says = ["no mounted hierarchy leads to its cgroup"];
     fails(
         &["--source", &spec("crun"), "events", "--stats", "web"],
         1,

@@ -195,7 +195,7 @@ mod tests {
             ),
             (
                 r#"{"root_container":"a","containers":[{"id":"a","pids_count":-1}]}"#.to_owned(),
-                "file:2:62: invalid value: integer `-1`, expected u64",
+                "file:2:61: invalid value: integer `-1`, expected u64",
             ),
             (
                 format!("[{good},{good}]"),
