@@ -45,9 +45,9 @@ pub use bindings::types::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, Memory, MemoryEntry,
     NetworkInterface, Pids, Psi, PsiData, Stats, StatsEvent, Throttling,
 };
-pub use component::{Component, Formatter, Plugin};
+pub use component::{Component, Formatter, Plugin, compiler_process};
 pub use error::{Error, ErrorKind, Result};
-pub use limits::Limits;
+pub use limits::{CompileLimits, Limits};
 pub use monitor::{Monitor, Sample};
 pub use snapshot::{Container, Format, Snapshot};
 pub use source::{ContainerInfo, OomEvents, Source, SourceSpec};

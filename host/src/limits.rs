@@ -2,30 +2,51 @@
 
 use std::time::Duration;
 
-/// What one call of a component may take.
+/// Limits of a component's calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long it may take. It is stopped after that time, at most a tenth of it later, and never
-    /// before 10 ms. Only components from files are: what the built-in one takes grows with the number of
-    /// containers, and with nothing else.
+    /// The time of a call. A call is stopped after that time, at most a tenth of it later, and never before 10 ms.
+    /// The limit is for components from files: the time of the built-in one grows with the number of containers,
+    /// and with nothing else.
     pub time: Duration,
-    /// How much memory the component may have, in bytes.
+    /// The memory of an instance, its tables included, in bytes. The built-in component has 256 MiB at most.
     pub memory: usize,
-    /// How much it may answer, in bytes as the host holds it.
+    /// The size of a result, in bytes. A text is counted as the caller gets it. In other results, a list counts with
+    /// the size of its elements in memory, and a text in them as the component holds it.
     pub output: usize,
-    /// How many core modules it may be made of, and how many memories and how many tables it may have.
+    /// The number of core modules, of memories and of tables of an instance, of each.
     pub instances: usize,
 }
 
 impl Default for Limits {
-    /// One second, 64 MiB, of which 32 may be an answer, and 100 parts: some 1,000 times what an event of a pod
-    /// takes, and enough for a component with an interpreter in it.
+    /// Returns 1 s, 64 MiB of memory, 32 MiB of output, and 100 instances: some 1,000 times the needs of an event of a
+    /// pod, and enough for a component with an interpreter in it.
     fn default() -> Self {
         Self {
             time: Duration::from_secs(1),
             memory: 64 << 20,
             output: 32 << 20,
             instances: 100,
+        }
+    }
+}
+
+/// Limits of the compilation of a component in a process of its own. See
+/// [`Plugin::from_file_in_child`](crate::Plugin::from_file_in_child).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// The time of a compilation.
+    pub time: Duration,
+    /// The address space of the process, in bytes.
+    pub memory: u64,
+}
+
+impl Default for CompileLimits {
+    /// Returns 60 s and 2 GiB, several times the needs of a component with an interpreter in it.
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(60),
+            memory: 2 << 30,
         }
     }
 }

@@ -15,6 +15,9 @@ use cli::output::Output;
 use cli::{events, record};
 
 fn main() -> ExitCode {
+    if let Some(code) = eventout::compiler_process() {
+        return code;
+    }
     // Ctrl-C ends the program at once, between two lines. Where the handler is refused, the signal
     // itself does.
     let _ = signal_hook::flag::register_conditional_shutdown(

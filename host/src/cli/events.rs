@@ -6,7 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use eventout::{
-    Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result, Source,
+    CompileLimits, Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result,
+    Source,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,7 +24,8 @@ pub(crate) fn run(
 ) -> Result<()> {
     let limits = cli.limits.limits();
     let plugin = cli.component.as_ref();
-    let plugin = plugin.map(|file| Plugin::from_file(file, limits.clone()));
+    let plugin = plugin
+        .map(|file| Plugin::from_file_in_child(file, limits.clone(), &CompileLimits::default()));
     let (component, formatter) = match plugin.transpose()? {
         Some(Plugin::Events(component)) => (component, None),
         Some(Plugin::Formatter(formatter)) => {

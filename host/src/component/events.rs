@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker};
 
+use super::engine::Origin;
 use super::host::State;
 use super::runtime::{self, Runtime};
 use crate::bindings;
@@ -34,13 +35,15 @@ impl Component {
     /// [`ErrorKind::Component`] where this machine lacks something that its code needs.
     pub fn builtin(limits: Limits) -> Result<Self> {
         const CODE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/eventout.cwasm"));
-        let new = Runtime::new("eventout.wasm", limits, false, |engine| {
+        let load = || {
+            let runtime = Runtime::new("eventout.wasm", limits, Origin::Builtin)?;
             // SAFETY: the code is what `build.rs` made of the component with this very wasmtime. It is
             // part of this program, so whoever could change it could change the program too.
-            unsafe { wasmtime::component::Component::deserialize(engine, CODE) }
-        });
-        new.and_then(|(runtime, component)| Self::link(runtime, &component))
-            .map_err(|e| Error::from_cause(ErrorKind::Component, e))
+            let component =
+                unsafe { wasmtime::component::Component::deserialize(&runtime.engine, CODE)? };
+            Self::link(runtime, &component)
+        };
+        load().map_err(|e| Error::from_cause(ErrorKind::Component, e))
     }
 
     pub(super) fn link(
@@ -121,7 +124,7 @@ impl Instance {
         call: impl FnOnce(&events::Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T> {
         let shared = &self.component.shared;
-        shared.runtime.run(
+        shared.runtime.with_instance(
             &mut self.instance,
             snapshot,
             |store| shared.pre.instantiate(store),
@@ -134,22 +137,17 @@ impl Instance {
     fn one_line(&self, line: Result<String, events::Error>) -> Result<String> {
         let line = line.map_err(from_component)?;
         let runtime = &self.component.shared.runtime;
+        runtime.check_output(&line)?;
         // To look at all bytes, many at a time, is faster than to stop at the first that matters.
         let or_control = |found, byte| found | (byte < 0x20);
-        if !runtime.is_foreign() || !line.bytes().fold(false, or_control) {
+        if runtime.origin() == Origin::Builtin || !line.bytes().fold(false, or_control) {
             return Ok(line);
         }
         let name = &runtime.name;
         if line.contains('\n') {
-            bail!(
-                Component,
-                "component {name} answered with more than one line"
-            );
+            bail!(Component, "component {name} returned more than one line");
         }
-        bail!(
-            Component,
-            "component {name} answered with control characters"
-        );
+        bail!(Component, "component {name} returned control characters");
     }
 }
 

@@ -1,4 +1,4 @@
-//! World `formatter`: components that give events a form of their own.
+//! World `formatter`: components that format events.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::bindings::types::StatsEvent;
 use crate::error::{Context as _, Result, error};
 use crate::text::{clean, shorten};
 
-/// A component that gives events a form of its own, ready to run.
+/// A component that formats events, ready to run.
 pub struct Formatter {
     runtime: Runtime,
     pre: bindings::formatter::FormatterPre<State>,
@@ -24,7 +24,7 @@ impl Formatter {
         runtime: Runtime,
         component: &wasmtime::component::Component,
     ) -> wasmtime::Result<Self> {
-        // It gets nothing: there are only types to import.
+        // There are only types to import.
         let linker = Linker::new(&runtime.engine);
         let pre = bindings::formatter::FormatterPre::new(linker.instantiate_pre(component)?)?;
         Ok(Self {
@@ -34,7 +34,7 @@ impl Formatter {
         })
     }
 
-    /// The event as text: some lines, or one, or none.
+    /// Formats an event as text, which can be empty or have several lines.
     ///
     /// # Errors
     ///
@@ -42,13 +42,14 @@ impl Formatter {
     /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) where it exceeds its limits.
     pub fn format(&mut self, event: &StatsEvent) -> Result<String> {
         let pre = &self.pre;
-        let text = self.runtime.run(
+        let text = self.runtime.with_instance(
             &mut self.instance,
             Arc::default(),
             |store| pre.instantiate(store),
             |guest, store| guest.eventout_stats_format().call_format(store, event),
         );
         text.and_then(|text| text.map_err(|why| error!(Component, "{}", clean(&why))))
+            .and_then(|text| self.runtime.check_output(&text).map(|()| text))
             .with_context(|| {
                 let (id, name) = (shorten(&event.id), &self.runtime.name);
                 format!("cannot format stats of container {id} with component {name}")

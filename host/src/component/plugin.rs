@@ -1,51 +1,103 @@
-//! Components from files, of either world.
+//! Third-party components from files, of either world.
 
 use std::fs::File;
 use std::path::Path;
 
-use super::cache;
+use wasmtime::Engine;
+
 use super::events::Component;
 use super::formatter::Formatter;
 use super::runtime::Runtime;
-use crate::error::{Context as _, Result, error};
-use crate::limits::Limits;
+use super::world::World;
+use super::{Origin, cache, compiler};
+use crate::error::{Context as _, Error, ErrorKind, Result, error};
+use crate::limits::{CompileLimits, Limits};
 use crate::linux::file::read;
 use crate::text::clean;
 
-/// A component of somebody else's.
+/// A third-party component. It reaches nothing but the functions of the contract.
 pub enum Plugin {
-    /// It computes events: world `eventout` of the contract.
+    /// A component that computes events: world `eventout` of the contract.
     Events(Component),
-    /// It gives events a form of its own: world `formatter`.
+    /// A component that formats events: world `formatter`.
     Formatter(Formatter),
 }
 
 impl Plugin {
-    /// Compiles the component in a `.wasm` file, or takes its machine code from the user's cache, where it is
-    /// put otherwise. It can reach nothing but what the contract has.
+    /// Loads the component in a `.wasm` file of up to 256 MiB.
+    ///
+    /// It is compiled, unless its precompiled code is in the user's cache, which is where the code is stored then:
+    /// `$XDG_CACHE_HOME/eventout` or `~/.cache/eventout`.
+    ///
+    /// It is compiled in this process, which limits neither time nor memory: a hostile component of a few hundred
+    /// KB can take minutes and gigabytes. [`Plugin::from_file_in_child`] has limits.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Component`](crate::ErrorKind::Component) where the file can't be read, is not a component,
-    /// lacks an export, or imports what is not in the contract.
+    /// [`ErrorKind::Component`] where the file can't be read, is not a component, lacks an export, or imports what is
+    /// not in the contract. Missing exports and other imports are found before anything is compiled.
     pub fn from_file(file: &Path, limits: Limits) -> Result<Self> {
+        Self::load(file, limits, |name, engine, wasm| {
+            compiler::precompile(engine, wasm)
+                .map_err(untrusted)
+                .with_context(|| format!("cannot compile component {name}"))
+        })
+    }
+
+    /// Loads a component like [`Plugin::from_file`], but compiles it in a child process, within limits.
+    ///
+    /// The child is this program, which must begin with [`compiler_process`](crate::compiler_process).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Plugin::from_file`], [`ErrorKind::Limit`] where the compilation takes more than `compile` allows,
+    /// and [`ErrorKind::Component`] where the child process can't be started.
+    pub fn from_file_in_child(
+        file: &Path,
+        limits: Limits,
+        compile: &CompileLimits,
+    ) -> Result<Self> {
+        Self::load(file, limits, |name, _, wasm| {
+            compiler::precompile_in_child(name, wasm, compile)
+        })
+    }
+
+    fn load(
+        file: &Path,
+        limits: Limits,
+        compile: impl FnOnce(&str, &Engine, &[u8]) -> Result<Vec<u8>>,
+    ) -> Result<Self> {
         /// The largest file that is taken for a component, in bytes.
         const LIMIT: u64 = 256 << 20;
         let name = clean(&file.display().to_string());
-        let read = File::open(file).and_then(|file| read(file, LIMIT));
-        let plugin = read.map_err(wasmtime::Error::from).and_then(|wasm| {
-            let (runtime, component) = Runtime::new(&name, limits, true, |engine| {
-                cache::component(engine, &wasm)
-            })?;
-            let formats = component.get_export_index(None, "eventout:stats/format@0.1.0");
-            Ok(match formats {
-                Some(_) => Self::Formatter(Formatter::link(runtime, &component)?),
-                None => Self::Events(Component::link(runtime, &component)?),
-            })
-        });
-        // What names are in it, the component chose.
-        plugin
-            .map_err(|e| error!(Component, "{}", clean(&format!("{e:#}"))))
-            .with_context(|| format!("cannot use component {name}"))
+        let cannot_use = || format!("cannot use component {name}");
+        let wasm = File::open(file)
+            .and_then(|file| read(file, LIMIT))
+            .map_err(|e| Error::from_cause(ErrorKind::Component, e))
+            .with_context(cannot_use)?;
+        let world = World::of(&wasm)
+            .map_err(|why| error!(Component, "{}", clean(&why)))
+            .with_context(cannot_use)?;
+        let runtime = Runtime::new(&name, limits, Origin::Plugin)
+            .map_err(|e| Error::from_cause(ErrorKind::Component, e))
+            .with_context(cannot_use)?;
+        let engine = runtime.engine.clone();
+        cache::load_or_compile(
+            &engine,
+            &wasm,
+            || compile(&name, &engine, &wasm),
+            |component| {
+                let linked = match world {
+                    World::Events => Component::link(runtime, component).map(Self::Events),
+                    World::Formatter => Formatter::link(runtime, component).map(Self::Formatter),
+                };
+                linked.map_err(|e| untrusted(e).context(cannot_use()))
+            },
+        )
     }
+}
+
+/// Makes an error of one whose text can contain names that the component chose.
+fn untrusted(error: wasmtime::Error) -> Error {
+    error!(Component, "{}", clean(&format!("{error:#}")))
 }
