@@ -1,34 +1,33 @@
 //! `eventout events`.
 
 use std::collections::HashSet;
-use std::mem::ManuallyDrop;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use eventout::{
     Component, Error, ErrorKind, Events, Format, Formatter, Limits, Plugin, Result, Source,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::args::{Cli, EventsArgs, LineFormat};
+use super::args::{EventsArgs, LineFormat};
+use super::diagnostics::clean;
 use super::output::Output;
-use super::stream::{Lines, repeat};
+use super::stream::{Emit, LineSource, run_stream};
 
 /// Prints events of containers.
-pub(crate) fn run(
-    cli: &Cli,
-    args: &EventsArgs,
-    source: Box<dyn Source>,
-    out: &mut Output,
-) -> Result<()> {
-    let limits = cli.limits.limits();
-    let plugin = cli.component.as_ref();
-    let plugin = plugin.map(|file| Plugin::from_file(file, limits.clone()));
+pub(crate) fn run(args: &EventsArgs, source: Box<dyn Source>, out: &mut Output) -> Result<()> {
+    let limits = args.limits.limits();
+    let plugin = args.component.as_deref();
+    let plugin = plugin.map(|file| load(file, limits.clone()));
     let (component, formatter) = match plugin.transpose()? {
         Some(Plugin::Events(component)) => (component, None),
         Some(Plugin::Formatter(formatter)) => {
             if args.format.is_some() {
-                let file = cli.component.as_deref().unwrap_or(Path::new(""));
+                let file = args.component.as_deref().unwrap_or(Path::new(""));
                 return Err(Error::new(
                     ErrorKind::InvalidRequest,
                     format!(
@@ -41,10 +40,10 @@ pub(crate) fn run(
         None => (Component::builtin(limits)?, None),
     };
     let mut events = Events::new(&component, source);
-    if !args.rhythm.stats {
+    if !args.stats {
         raise_open_files();
     }
-    // Once and for all: a stream does not go on with another container of a longer ID.
+    // IDs are completed once: a stream does not go on with another container of a longer ID.
     let mut ids = Vec::new();
     for id in &args.containers {
         match events.resolve(id) {
@@ -53,41 +52,56 @@ pub(crate) fn run(
         }
     }
     let ids = (!args.all).then_some(ids);
-    // The process ends with it. It leaves to the kernel what there is to free, which is faster.
-    let mut stream = ManuallyDrop::new(Stream {
+    let mut stream = EventStream {
         events,
-        oom: !args.rhythm.stats
-            && args.format != Some(LineFormat::GvisorEventOut)
-            && formatter.is_none(),
+        oom: !args.stats && args.format != Some(LineFormat::GvisorEventOut) && formatter.is_none(),
         formatter,
         format: args.format,
         watched: HashSet::new(),
-    });
-    repeat(ids, args.rhythm, out, &mut *stream)
+    };
+    run_stream(ids, args.stats, args.poll, out, &mut stream)
 }
 
-/// Has as many open files as this process may have: each control file of a container in a stream is one.
+/// Loads a component, and says so on a terminal if that takes long, which it does when the component is compiled.
+fn load(file: &Path, limits: Limits) -> Result<Plugin> {
+    if !io::stderr().is_terminal() {
+        return Plugin::from_file(file, limits);
+    }
+    let (done, loaded) = channel::<()>();
+    let name = clean(file.display());
+    let notice = thread::spawn(move || {
+        if loaded.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("note: compiling {name}");
+        }
+    });
+    let plugin = Plugin::from_file(file, limits);
+    drop(done);
+    let _ = notice.join();
+    plugin
+}
+
+/// Allows as many open files as this process may have: each interface file of a container in a stream is one.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.maximum;
-    // Without it, files are opened for each line.
+    // Otherwise files are opened for each line.
     let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 
 /// The events of containers.
-struct Stream {
+struct EventStream {
     events: Events,
-    /// What gives them a form of its own.
+    /// The component that formats events, if any.
     formatter: Option<Formatter>,
     format: Option<LineFormat>,
-    /// Whether to tell of kills for want of memory.
+    /// Whether to report OOM kills.
     oom: bool,
-    /// The containers that are watched for them, or can't be, which is told once.
+    /// The containers that are watched for OOM kills, or can't be, which is reported once.
     watched: HashSet<String>,
 }
 
-impl Lines for Stream {
-    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>> {
+impl LineSource for EventStream {
+    fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()> {
         let mut now = self.events.now()?;
         let ids = match ids {
             Some(ids) => ids.to_vec(),
@@ -96,7 +110,7 @@ impl Lines for Stream {
                 all.map(|listed| listed.id).collect()
             }
         };
-        let mut lines = Vec::with_capacity(ids.len());
+        let mut alive = HashSet::new();
         for id in ids {
             let line = match (&mut self.formatter, self.format) {
                 (Some(formatter), _) => now.stats(&id).and_then(|event| formatter.format(&event)),
@@ -105,29 +119,29 @@ impl Lines for Stream {
                 (None, Some(LineFormat::Runc)) => now.stats_json(&id, Format::Runc),
                 (None, None) => now.stats_json(&id, None),
             };
-            lines.push((id, line));
-        }
-        if self.oom {
-            let alive = lines.iter().filter(|(_, line)| line.is_ok());
-            let alive: HashSet<_> = alive.map(|(id, _)| id.clone()).collect();
-            self.watched.retain(|id| alive.contains(id));
-            for id in alive {
-                if !self.watched.contains(&id) {
-                    if let Err(e) = self.events.watch_oom(&id) {
-                        lines.push((id.clone(), Err(e)));
-                    }
-                    self.watched.insert(id);
-                }
+            let is_alive = line.is_ok();
+            emit(&id, line);
+            if self.oom && is_alive {
+                alive.insert(id);
             }
         }
-        Ok(lines)
+        self.watched.retain(|id| alive.contains(id));
+        for id in alive {
+            if !self.watched.contains(&id) {
+                if let Err(e) = self.events.watch_oom(&id) {
+                    emit(&id, Err(e));
+                }
+                self.watched.insert(id);
+            }
+        }
+        Ok(())
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
+    fn event_fd(&self) -> Option<BorrowedFd<'_>> {
         self.events.oom_fd()
     }
 
-    fn between(&mut self) -> Vec<Result<String>> {
+    fn pending(&mut self) -> Vec<Result<String>> {
         let kills = self.events.oom_kills().into_iter();
         kills.map(|id| self.events.oom_json(&id)).collect()
     }
