@@ -31,7 +31,7 @@ Examples:
 Exit codes:
   0 success; 1 an error; 2 wrong usage; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM";
 
-/// Prints stats events of containers, computed by a WebAssembly component.
+/// Print stats events of containers, computed by a WebAssembly component.
 ///
 /// The events are those of `runc events` and `runsc events`, one line of JSON each, on standard output. Errors go to
 /// standard error.
@@ -45,13 +45,13 @@ Exit codes:
     args_override_self = true
 )]
 pub(crate) struct Cli {
-    /// Reads from this source: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT] or gvisor[:ROOT].
+    /// Read from this source: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT] or gvisor[:ROOT].
     ///
     /// By default, the runtime that knows the container is found by its state directory.
     #[arg(long, global = true, value_name = "SPEC")]
     pub(crate) source: Option<Spec>,
 
-    /// Looks for containers in this state directory of a runtime, as the flag of runc and runsc does.
+    /// Look for containers in this state directory of a runtime, as the flag of runc and runsc does.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "source")]
     pub(crate) root: Option<PathBuf>,
 
@@ -64,7 +64,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Prints events of containers: one at once, and then one at each interval.
+    /// Print events of containers: one at once, and then one at each interval.
     ///
     /// Where the kernel reports OOM kills, an event is printed for each of them too. A stream ends when all its
     /// containers have ended.
@@ -77,7 +77,7 @@ Examples:
   eventout events --all --component influxdb.wasm
       Print events of all containers in the format of another component.")]
     Events(EventsArgs),
-    /// Lists the containers that the source knows.
+    /// List the containers that the source knows.
     #[command(after_help = "\
 Examples:
   eventout list
@@ -85,73 +85,73 @@ Examples:
   eventout --source gvisor list --format json
       Print lines of JSON with `id`, `sandbox` and `source`.")]
     List {
-        /// Prints in this format, instead of a table on a terminal and JSON elsewhere.
+        /// Print in this format, instead of a table on a terminal and JSON elsewhere.
         #[arg(long, value_enum)]
         format: Option<ListFormat>,
     },
-    /// Records what the source reports of a sandbox, as lines of a scenario.
+    /// Record what the source reports of a sandbox, as lines of a scenario.
     #[command(after_help = "\
 Examples:
   eventout record --once web > web.jsonl
   eventout --source scenario:web.jsonl events --stats web
       Record the sandbox of a container, and print its event later or elsewhere.")]
     Record {
-        /// Records the sandbox of this container.
+        /// Record the sandbox of this container.
         #[arg(value_name = "ID", required_unless_present = "all")]
         container: Option<String>,
 
-        /// Records all sandboxes of the source, including those that come and go.
+        /// Record all sandboxes of the source, including those that come and go.
         #[arg(long, conflicts_with = "container")]
         all: bool,
 
-        /// Records one sample and exits.
+        /// Record one sample and exits.
         #[arg(long, alias = "stats")]
         once: bool,
 
         #[command(flatten)]
         poll: PollArgs,
     },
-    /// Prints a script that completes arguments in a shell.
+    /// Print a script that completes arguments in a shell.
     #[command(after_help = "\
 Examples:
   eventout completions bash > /etc/bash_completion.d/eventout
   eventout completions fish > ~/.config/fish/completions/eventout.fish")]
     Completions {
-        /// Prints the script for this shell.
+        /// Print the script for this shell.
         shell: Shell,
     },
-    /// Writes the manual pages to a directory.
+    /// Write the manual pages to a directory.
     #[command(hide = true)]
     Man {
-        /// Writes to this directory, which must exist.
+        /// Write to this directory, which must exist.
         dir: PathBuf,
     },
 }
 
 #[derive(Args)]
 pub(crate) struct EventsArgs {
-    /// Prints events of these containers.
+    /// Print events of these containers.
     #[arg(value_name = "ID", required_unless_present = "all")]
     pub(crate) containers: Vec<String>,
 
-    /// Prints events of all containers of the source, including those that come and go.
+    /// Print events of all containers of the source, including those that come and go.
     #[arg(long, conflicts_with = "containers")]
     pub(crate) all: bool,
 
-    /// Prints one event of each container and exits.
+    /// Print one event of each container and exits.
     #[arg(long)]
     pub(crate) stats: bool,
 
     #[command(flatten)]
     pub(crate) poll: PollArgs,
 
-    /// Prints lines in this format, instead of the one of the container's runtime.
+    /// Print lines in this format, instead of the one of the container's runtime.
     ///
     /// The default for cgroups and crun is the format of runc.
     #[arg(long, value_enum)]
     pub(crate) format: Option<LineFormat>,
 
-    /// Uses this component instead of the built-in one, or to format its events.
+    /// Use this component instead of the built-in one, or to format its events.
     ///
     /// A component of the world `eventout` computes the events; one of the world `formatter` formats them.
     #[arg(long, value_name = "FILE")]
@@ -164,19 +164,19 @@ pub(crate) struct EventsArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Limits of each call of the component")]
 pub(crate) struct LimitArgs {
-    /// Limits the run time of a call [default: 1s].
+    /// Limit the run time of a call [default: 1s].
     #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
     limit_time: Option<Duration>,
 
-    /// Limits the memory of the component, in bytes, KiB, MiB or GiB [default: 64MiB].
+    /// Limit the memory of the component, in bytes, KiB, MiB or GiB [default: 64MiB].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     limit_memory: Option<usize>,
 
-    /// Limits the result of a call, in bytes, KiB, MiB or GiB [default: 32MiB].
+    /// Limit the result of a call, in bytes, KiB, MiB or GiB [default: 32MiB].
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     limit_output: Option<usize>,
 
-    /// Limits the numbers of core instances, of memories and of tables [default: 100].
+    /// Limit the numbers of core instances, of memories and of tables [default: 100].
     #[arg(long, value_name = "NUMBER")]
     limit_instances: Option<usize>,
 }
@@ -195,7 +195,7 @@ impl LimitArgs {
 
 #[derive(Args, Clone, Copy)]
 pub(crate) struct PollArgs {
-    /// Waits this long from one event to the next: 1m30s, 500ms, or plain seconds.
+    /// Wait this long from one event to the next: 1m30s, 500ms, or plain seconds.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_interval)]
     pub(crate) interval: Duration,
 }

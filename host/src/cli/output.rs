@@ -98,11 +98,12 @@ impl Output {
             if rest.is_empty() {
                 break Ok(());
             }
-            let mut chunk = if self.is_file {
-                rest
-            } else {
-                &rest[..rest.len().min(PIPE_CHUNK)]
-            };
+            // On a pipe, a line that fits into one chunk is written whole or not at all.
+            let limit = if self.is_file { rest.len() } else { PIPE_CHUNK };
+            let mut chunk = &rest[..rest.len().min(limit)];
+            if let Some(end) = chunk.iter().rposition(|&byte| byte == b'\n') {
+                chunk = &chunk[..=end];
+            }
             if let Some(signals) = &self.signals
                 && signals.exit_code().is_some()
             {

@@ -6,7 +6,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use eventout::Error;
 
 use super::diagnostics::{clean, render};
-use super::output::Output;
+
+/// Prints a message.
+pub(super) type Print<'a> = dyn FnMut(&str) + 'a;
 
 /// The errors of the containers of a stream: each is printed when it changes, not once a sample.
 #[derive(Default)]
@@ -30,7 +32,7 @@ impl Repeats {
     const ALIKE: u64 = 16;
 
     /// Prints the error of a container if it is not the one of the last sample.
-    pub(super) fn failed(&mut self, container: &str, error: &Error, out: &mut Output) {
+    pub(super) fn failed(&mut self, container: &str, error: &Error, print: &mut Print<'_>) {
         let text = render(error);
         let hash = self.hasher.hash_one(&text);
         let sample = self.sample;
@@ -41,7 +43,7 @@ impl Repeats {
                 return;
             }
         }
-        self.recovered(container, out);
+        self.recovered(container, print);
         let new = Repeated {
             hash,
             times: 0,
@@ -53,12 +55,12 @@ impl Repeats {
         let alike = self.causes.entry(self.hasher.hash_one(cause)).or_default();
         *alike += 1;
         if *alike <= Self::ALIKE {
-            out.diagnose(&text);
+            print(&text);
         }
     }
 
     /// Says how often the last error of a container was not printed.
-    pub(super) fn recovered(&mut self, container: &str, out: &mut Output) {
+    pub(super) fn recovered(&mut self, container: &str, print: &mut Print<'_>) {
         if self.errors.is_empty() {
             return;
         }
@@ -70,21 +72,90 @@ impl Repeats {
                 "" => String::new(),
                 id => format!(" of container {:?}", clean(format_args!("{id:.64}"))),
             };
-            out.diagnose(&format!(
+            print(&format!(
                 "note: the last error{of} occurred {times} more times"
             ));
         }
     }
 
     /// Ends a sample.
-    pub(super) fn end_sample(&mut self, out: &mut Output) {
+    pub(super) fn end_sample(&mut self, print: &mut Print<'_>) {
         for (_, alike) in self.causes.drain() {
             if let Some(more @ 1..) = alike.checked_sub(Self::ALIKE) {
-                out.diagnose(&format!("note: {more} more containers had the same error"));
+                print(&format!("note: {more} more containers had the same error"));
             }
         }
         let sample = self.sample;
         self.errors.retain(|_, error| error.sample == sample);
         self.sample += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventout::ErrorKind;
+
+    fn error(container: &str, cause: &str) -> Error {
+        Error::new(ErrorKind::Source, cause).context(format!("cannot read {container}"))
+    }
+
+    #[test]
+    fn errors_are_printed_when_they_change() {
+        let mut repeats = Repeats::default();
+        let mut printed = Vec::new();
+        for sample in 0..10 {
+            let print: &mut Print<'_> = &mut |text| printed.push((sample, text.to_owned()));
+            match sample {
+                0..4 => repeats.failed("web", &error("web", "denied"), print),
+                4..6 => repeats.failed("web", &error("web", "busy"), print),
+                6..8 => repeats.recovered("web", print),
+                _ => repeats.failed("web", &error("web", "busy"), print),
+            }
+            repeats.recovered("db", print);
+            repeats.end_sample(print);
+        }
+        let error = |cause| format!("error: cannot read web\nCaused by:\n    0: {cause}");
+        let note = |times| {
+            format!("note: the last error of container \"web\" occurred {times} more times")
+        };
+        let expected = [
+            (0, error("denied")),
+            (4, note(3)),
+            (4, error("busy")),
+            (6, note(1)),
+            (8, error("busy")),
+        ];
+        assert_eq!(printed, expected);
+    }
+
+    #[test]
+    fn errors_of_one_cause_are_counted() {
+        let mut repeats = Repeats::default();
+        let mut printed = Vec::new();
+        for _ in 0..2 {
+            let print: &mut Print<'_> = &mut |text| printed.push(text.to_owned());
+            for container in 0..100_000 {
+                let id = container.to_string();
+                repeats.failed(&id, &error(&id, "denied"), print);
+            }
+            repeats.end_sample(print);
+        }
+        assert_eq!(printed.len(), 17);
+        assert_eq!(
+            printed[16],
+            "note: 99984 more containers had the same error"
+        );
+    }
+
+    #[test]
+    fn containers_that_have_gone_are_forgotten() {
+        let mut repeats = Repeats::default();
+        for container in 0..100 {
+            let id = container.to_string();
+            repeats.failed(&id, &error(&id, "denied"), &mut |_| {});
+            repeats.end_sample(&mut |_| {});
+        }
+        assert_eq!(repeats.errors.len(), 1);
     }
 }

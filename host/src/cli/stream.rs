@@ -8,7 +8,7 @@ use eventout::{Error, ErrorKind, Result};
 
 use super::args::PollArgs;
 use super::output::{Output, WakeReason};
-use super::repeats::Repeats;
+use super::repeats::{Print, Repeats};
 
 /// Takes the line of a container, or why there is none.
 pub(crate) type Emit<'a> = dyn FnMut(&str, Result<String>) + 'a;
@@ -63,10 +63,11 @@ pub(crate) fn run_stream(
         match result {
             Err(e) if once => return Err(e),
             // No container has an empty ID.
-            Err(e) => repeats.failed("", &e, out),
+            Err(e) => repeats.failed("", &e, &mut |text| out.diagnose(text)),
             Ok(()) => {
-                repeats.recovered("", out);
-                repeats.end_sample(out);
+                let print: &mut Print<'_> = &mut |text| out.diagnose(text);
+                repeats.recovered("", print);
+                repeats.end_sample(print);
                 if let Some(ids) = &mut ids {
                     ids.retain(|id| !over.contains(id));
                 }
@@ -118,7 +119,8 @@ impl Sample<'_> {
         match line {
             Ok(line) => {
                 self.out.line(&line);
-                self.repeats.recovered(id, self.out);
+                self.repeats
+                    .recovered(id, &mut |text| self.out.diagnose(text));
                 if self.named && !self.seen.contains(id) {
                     self.seen.insert(id.to_owned());
                 }
@@ -134,7 +136,8 @@ impl Sample<'_> {
         self.refused += usize::from(invalid);
         // A container that has ended is no error.
         if !gone || (self.named && !self.seen.contains(id)) {
-            self.repeats.failed(id, e, self.out);
+            self.repeats
+                .failed(id, e, &mut |text| self.out.diagnose(text));
             self.out.failed |= over || self.once;
         }
         if over && self.named {
