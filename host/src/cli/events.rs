@@ -103,15 +103,20 @@ struct EventStream {
 impl LineSource for EventStream {
     fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()> {
         let mut now = self.events.now()?;
-        let ids = match ids {
-            Some(ids) => ids.to_vec(),
+        let containers: Vec<_> = match ids {
+            Some(ids) => ids.iter().map(|id| (id.clone(), None)).collect(),
             None => {
                 let all = now.containers()?.into_iter();
-                all.map(|listed| listed.id).collect()
+                all.map(|listed| (listed.id, Some(listed.sandbox)))
+                    .collect()
             }
         };
         let mut alive = HashSet::new();
-        for id in ids {
+        let mut too_large = TooLarge::default();
+        for (id, sandbox) in containers {
+            if too_large.skips(&id, sandbox.as_deref()) {
+                continue;
+            }
             let line = match (&mut self.formatter, self.format) {
                 (Some(formatter), _) => now.stats(&id).and_then(|event| formatter.format(&event)),
                 (None, Some(LineFormat::GvisorEventOut)) => now.event_json(&id),
@@ -120,10 +125,17 @@ impl LineSource for EventStream {
                 (None, None) => now.stats_json(&id, None),
             };
             let is_alive = line.is_ok();
+            too_large.add(sandbox, line.as_ref().err());
             emit(&id, line);
             if self.oom && is_alive {
                 alive.insert(id);
             }
+        }
+        for (id, skipped) in too_large.skipped {
+            let why = "its sandbox exceeds the limits of the component";
+            let e = Error::new(ErrorKind::Limit, why);
+            let what = format!("cannot get stats of {skipped} containers, from {id:?} on");
+            emit(&id, Err(e.context(what)));
         }
         self.watched.retain(|id| alive.contains(id));
         for id in alive {
@@ -144,5 +156,75 @@ impl LineSource for EventStream {
     fn pending(&mut self) -> Vec<Result<String>> {
         let kills = self.events.oom_kills().into_iter();
         kills.map(|id| self.events.oom_json(&id)).collect()
+    }
+}
+
+/// The sandboxes that exceed the limits of the component whatever container a call is about. The rest of their
+/// containers is skipped, as the cost of each call grows with the sandbox.
+#[derive(Default)]
+struct TooLarge {
+    /// The sandbox of the last call.
+    sandbox: Option<String>,
+    /// How many calls in a row have exceeded a limit.
+    exceeded: usize,
+    /// The first container that was skipped of each such sandbox, and how many were.
+    skipped: Vec<(String, usize)>,
+}
+
+impl TooLarge {
+    /// The number of calls after which the rest is skipped.
+    const CALLS: usize = 16;
+
+    /// Returns whether the container is to be skipped.
+    fn skips(&mut self, id: &str, sandbox: Option<&str>) -> bool {
+        if sandbox.is_none() || self.sandbox.as_deref() != sandbox || self.exceeded < Self::CALLS {
+            return false;
+        }
+        if self.exceeded == Self::CALLS {
+            self.exceeded += 1;
+            self.skipped.push((id.to_owned(), 0));
+        }
+        if let Some((_, count)) = self.skipped.last_mut() {
+            *count += 1;
+        }
+        true
+    }
+
+    /// Takes the result of a call about a container of that sandbox.
+    fn add(&mut self, sandbox: Option<String>, error: Option<&Error>) {
+        let exceeded = error.is_some_and(|e| e.kind() == ErrorKind::Limit);
+        self.exceeded = match exceeded {
+            true if self.sandbox == sandbox => self.exceeded + 1,
+            exceeded => usize::from(exceeded),
+        };
+        self.sandbox = sandbox;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_sandbox_that_exceeds_limits_is_skipped() {
+        let mut too_large = TooLarge::default();
+        let error = Error::new(ErrorKind::Limit, "too much");
+        let mut called = Vec::new();
+        for container in 0..1000 {
+            let id = container.to_string();
+            let sandbox = (container / 100).to_string();
+            if too_large.skips(&id, Some(&sandbox)) {
+                continue;
+            }
+            called.push(container);
+            // In the sandbox 5, each call of 10 succeeds.
+            let fails = container / 100 % 2 == 1 && !(container / 100 == 5 && container % 10 == 0);
+            too_large.add(Some(sandbox), fails.then_some(&error));
+        }
+        assert_eq!(called.len(), 600 + 4 * 16);
+        let skipped = ["116", "316", "716", "916"].map(|id| (id.to_owned(), 84));
+        assert_eq!(too_large.skipped, skipped);
+        // Containers that were named are always tried.
+        assert!(!too_large.skips("x", None));
     }
 }
