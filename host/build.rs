@@ -11,7 +11,7 @@ use std::{env, fs};
 use wasmtime::error::Context as _;
 use wasmtime::{Engine, Result};
 
-const COMPONENT: &str = "../guest/eventout.wasm";
+const COMPONENT: &str = "eventout.wasm";
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed={COMPONENT}");

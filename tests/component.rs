@@ -1,108 +1,42 @@
 //! The contract and the component: what is in `wit/`, and what is in the `.wasm`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs};
+use std::fs;
+use std::path::Path;
 
-use tests::{can_run, check_golden, contract, root};
+use tests::{artifact, can_run, check_golden, contract, root};
 use wit_component::{DecodedWasm, WitPrinter};
-use wit_parser::{
-    ArchitectureSize, CloneMaps, Docs, PackageId, Resolve, SizeAlign, TypeDefKind, WorldItem,
-};
-
-fn wasm() -> PathBuf {
-    root().join("guest/eventout.wasm")
-}
-
-/// Builds the component from its sources, in a way that doesn't depend on where they are.
-fn build() -> Vec<u8> {
-    let root = root().canonicalize().expect("the workspace is there");
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("component");
-    let cargo_home = env::var_os("CARGO_HOME").map_or_else(
-        || PathBuf::from(env::var_os("HOME").expect("HOME is set")).join(".cargo"),
-        PathBuf::from,
-    );
-    let flags = [
-        format!("--remap-path-prefix={}=", root.display()),
-        format!("--remap-path-prefix={}=cargo", cargo_home.display()),
-        // The default is a MiB, for recursion that is not there.
-        "-Clink-arg=-zstack-size=65536".to_owned(),
-        // Numbers as short as they can be, instead of five bytes for each address.
-        "-Clink-arg=--compress-relocations".to_owned(),
-        "-Clink-arg=--strip-debug".to_owned(),
-        // Without the instruction that copies memory, which costs wasmtime a call into the host.
-        "-Ctarget-cpu=mvp".to_owned(),
-        // Sixteen bytes at a time, and what Rust has for other processors anyway.
-        "-Ctarget-feature=+simd128,+sign-ext,+nontrapping-fptoint".to_owned(),
-    ];
-    let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "guest",
-            "--lib",
-        ])
-        .args([
-            "--target",
-            "wasm32-unknown-unknown",
-            "--profile",
-            "component",
-        ])
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(&root)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env_remove("RUSTFLAGS")
-        .status()
-        .expect("cargo runs");
-    assert!(
-        status.success(),
-        "can't build the guest (is the target there? rustup target add wasm32-unknown-unknown)"
-    );
-    let module = target.join("wasm32-unknown-unknown/component/guest.wasm");
-    let module = fs::read(&module).unwrap_or_else(|e| panic!("{}: {e}", module.display()));
-    strip(&tests::component(strip(&module), "eventout", ""))
-}
-
-/// A module or component without custom sections, which are names and notes for tools.
-fn strip(wasm: &[u8]) -> Vec<u8> {
-    let mut stripped = wasm[..8].to_vec();
-    let mut at = 8;
-    while at < wasm.len() {
-        let from = at;
-        // The size of a section stands behind its kind, seven bits a byte.
-        let (mut size, mut shift) = (0, 0);
-        loop {
-            at += 1;
-            size |= usize::from(wasm[at] & 0x7f) << shift;
-            shift += 7;
-            if wasm[at] & 0x80 == 0 {
-                break;
-            }
-        }
-        at += 1 + size;
-        if wasm[from] != 0 {
-            stripped.extend(&wasm[from..at]);
-        }
-    }
-    stripped
-}
+use wit_parser::{CloneMaps, Docs, PackageId, Resolve, TypeDefKind, WorldItem};
 
 #[test]
-fn the_committed_component_is_what_the_sources_make() {
+fn the_committed_component_is_built_from_the_sources() {
     check_golden(
-        &wasm(),
-        &build(),
-        "the sources, the lock file or the compiler changed: BLESS=1 rewrites it",
+        &artifact::path(),
+        &artifact::build(),
+        "the sources, the lock file or the compiler changed: `cargo build-component` writes it anew",
     );
 }
 
 #[test]
 fn the_component_is_small() {
-    let size = fs::metadata(wasm()).expect("the component is there").len();
-    assert!(size <= 32 * 1024, "{size} bytes");
+    let file = fs::metadata(artifact::path()).expect("the component is committed");
+    assert!(file.len() <= 100 * 1024, "{} bytes", file.len());
+}
+
+#[test]
+fn the_component_describes_itself_in_the_standard_sections() {
+    let bytes = fs::read(artifact::path()).expect("the component is committed");
+    let payload = wasm_metadata::Payload::from_binary(&bytes).expect("it is a component");
+    let metadata = payload.metadata();
+    assert_eq!(metadata.name.as_deref(), Some("eventout"));
+    let text = |field: Option<String>| field.expect("the section exists");
+    let version = text(metadata.version.as_ref().map(ToString::to_string));
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    let licenses = text(metadata.licenses.as_ref().map(ToString::to_string));
+    assert_eq!(licenses, "Apache-2.0");
+    let description = text(metadata.description.as_ref().map(ToString::to_string));
+    assert!(description.contains("stats events"), "{description}");
+    let source = text(metadata.source.as_ref().map(ToString::to_string));
+    assert!(source.starts_with("https://"), "{source}");
 }
 
 /// The functions of an interface, as they stand in WIT.
@@ -116,45 +50,8 @@ fn functions(resolve: &Resolve, item: &WorldItem) -> Vec<String> {
 }
 
 #[test]
-fn the_types_lie_in_memory_as_the_contract_says() {
-    let (resolve, _) = contract();
-    let mut sizes = SizeAlign::default();
-    sizes.fill(&resolve);
-    // Here, addresses have the size of a `usize`. What follows from the kinds of the fields is the same where
-    // they have four bytes.
-    let bytes = |size: ArchitectureSize| match size_of::<usize>() {
-        8 => size.size_wasm64(),
-        _ => size.size_wasm32(),
-    };
-    let mut contract = Vec::new();
-    for (_, item) in &resolve.types {
-        let (Some(name), TypeDefKind::Record(record)) = (&item.name, &item.kind) else {
-            continue;
-        };
-        let types = record.fields.iter().map(|field| &field.ty);
-        let size = bytes(sizes.record(types.clone()).size);
-        let offsets = sizes.field_offsets(types).into_iter();
-        let fields: Vec<_> = record.fields.iter().zip(offsets).collect();
-        let fields = fields.iter().map(|(field, (offset, _))| {
-            let name = field.name.replace('-', "_");
-            format!("{name} {}", bytes(*offset))
-        });
-        contract.push((name.replace('-', ""), size, fields.collect::<Vec<_>>()));
-    }
-    let ours = guest::types::LAYOUTS.iter().map(|(name, size, fields)| {
-        let fields = fields.iter().map(|(name, at)| format!("{name} {at}"));
-        (name.to_lowercase(), *size, fields.collect())
-    });
-    let mut ours: Vec<_> = ours.collect();
-    contract.sort();
-    ours.sort();
-    assert!(contract.len() > 20);
-    assert_eq!(ours, contract);
-}
-
-#[test]
 fn the_component_imports_our_interface_and_nothing_else() {
-    let bytes = fs::read(wasm()).expect("the component is there");
+    let bytes = fs::read(artifact::path()).expect("the component is there");
     let DecodedWasm::Component(resolve, world) =
         wit_component::decode(&bytes).expect("it is a component")
     else {
@@ -177,12 +74,12 @@ fn the_component_imports_our_interface_and_nothing_else() {
         names(&world.imports),
         [
             "eventout:stats/types@0.1.0: ",
-            "eventout:stats/sandbox@0.1.0: pids-count update-memory-usage usage cgroup-cpu-usage container-stats",
+            "eventout:stats/sandbox@0.1.0: pids-count memory-usage container-count root-container cpu-usage cgroup-cpu-usage container-stats",
         ]
     );
     assert_eq!(
         names(&world.exports),
-        ["eventout:stats/events@0.1.0: event event-json stats stats-json sweep-json oom-json"]
+        ["eventout:stats/events@0.1.0: event event-json stats stats-json oom-json"]
     );
 }
 
@@ -194,7 +91,7 @@ fn the_contract_renders_and_every_item_is_documented() {
     let text = printer.output.to_string();
     assert!(text.starts_with("package eventout:stats@0.1.0;"), "{text}");
     assert!(
-        text.contains("  /// A duration, in nanoseconds.\n  type nanoseconds = u64;"),
+        text.contains("  /// A duration in nanoseconds.\n  type nanoseconds = u64;"),
         "{text}"
     );
 
@@ -248,6 +145,23 @@ fn the_contract_renders_and_every_item_is_documented() {
         }
     }
     assert!(missing.is_empty(), "not documented: {missing:?}");
+}
+
+#[test]
+fn the_pages_of_the_contract_are_what_the_generator_makes_of_it() {
+    for name in ["eventout", "formatter"] {
+        let (mut resolve, package) = contract();
+        let world = resolve.packages[package].worlds[name];
+        let mut files = wit_bindgen_core::Files::default();
+        wit_bindgen_markdown::Opts::default()
+            .build()
+            .generate(&mut resolve, world, &mut files)
+            .expect("it can be rendered");
+        let page = files.iter().find(|(file, _)| file.ends_with(".md"));
+        let (_, page) = page.expect("the generator makes Markdown");
+        let golden = root().join(format!("docs/contract/{name}.md"));
+        check_golden(&golden, page, "wit/ changed: BLESS=1 renders it anew");
+    }
 }
 
 /// The contract, and that of a version before it.
@@ -349,12 +263,13 @@ fn fits(file: &Path, world: &str, wasi: bool) {
             .merge_worlds(own, world, &mut CloneMaps::default())
             .expect("they go together");
     }
-    wit_component::targets(&resolve, world, &bytes).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+    wit_component::targets(&resolve, world, &bytes, false)
+        .unwrap_or_else(|e| panic!("{name}: {e:#}"));
 }
 
 #[test]
 fn each_component_fits_its_world() {
-    fits(&wasm(), "eventout", false);
+    fits(&artifact::path(), "eventout", false);
     let target = root().join("target/examples");
     let mut absent = String::new();
     for (file, world, wasi) in [

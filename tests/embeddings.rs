@@ -1,7 +1,7 @@
 //! The component in other hands: the examples print what the library prints, and that is what Go prints.
 //!
-//! `embeddings.jsonl` is a scenario of 50 instants. Each example has a program that prints, for each container
-//! of each instant, and for one that is not there, `event-json` and `stats-json` in both dialects.
+//! `embeddings.jsonl` is a scenario of 50 samples. Each example has a program that prints, for each container
+//! of each sample, and for one that is not there, `event-json` and `stats-json` in both formats.
 //! `tests/run` builds the examples.
 
 use std::fs::{self, File};
@@ -58,7 +58,7 @@ fn expected() -> &'static str {
         }
         output(&mut build);
         let program = PathBuf::from(program().get_program());
-        let profile = program.parent().expect("it is in a folder");
+        let profile = program.parent().expect("it is in a directory");
         let printed = output(Command::new(profile.join("examples/replay")).arg(table()));
         String::from_utf8(printed.stdout).expect("UTF-8")
     })
@@ -84,8 +84,8 @@ fn the_library_prints_what_go_prints() {
     let containers: usize = text
         .lines()
         .map(|line| {
-            let instant: Value = serde_json::from_str(line).expect("it is JSON");
-            instant["containers"].as_array().expect("a list").len() + 1
+            let sample: Value = serde_json::from_str(line).expect("it is JSON");
+            sample["containers"].as_array().expect("a list").len() + 1
         })
         .sum();
     assert_eq!(expected.len(), 3 * containers);
@@ -128,12 +128,17 @@ fn python_prints_the_same() {
 
 #[test]
 fn node_prints_the_same() {
-    let Some(folder) = built("examples/javascript") else {
+    let Some(directory) = built("examples/javascript") else {
         return;
     };
-    replays(Command::new("node").arg(folder.join("replay.js")));
+    replays(Command::new("node").arg(directory.join("replay.js")));
     // The page in Chromium among them.
-    let output = output(Command::new("npm").arg("--prefix").arg(&folder).arg("test"));
+    let output = output(
+        Command::new("npm")
+            .arg("--prefix")
+            .arg(&directory)
+            .arg("test"),
+    );
     let text = String::from_utf8_lossy(&output.stdout);
     let passed = text.lines().filter_map(|line| line.split_once("pass "));
     let passed = passed.filter_map(|(_, count)| count.trim().parse::<u32>().ok());
@@ -148,66 +153,58 @@ fn c_prints_the_same() {
     replays(Command::new(replay).arg("guest/eventout.wasm"));
 }
 
-/// A component in the hands of a plain wasmtime, compiled once.
+/// A component of `examples/wasmtime`, and the Python with a wasmtime that runs it.
 struct Plain {
-    wasmtime: PathBuf,
-    code: PathBuf,
+    python: PathBuf,
+    component: PathBuf,
 }
 
 impl Plain {
     fn new(component: &str) -> Option<Self> {
-        let wasmtime = built("tools/wasm/bin/wasmtime")?;
-        let component = built(&format!("examples/wasmtime/{component}.wasm"))?;
-        let code =
-            scratch(&format!("plain-{}", component.display()).replace('/', "-")).join("code");
-        let mut compile = Command::new(&wasmtime);
-        output(compile.arg("compile").arg(component).arg("-o").arg(&code));
-        Some(Self { wasmtime, code })
+        Some(Self {
+            python: built("examples/python/bin/python")?,
+            component: built(&format!("examples/wasmtime/{component}.wasm"))?,
+        })
     }
 
-    /// The line that it answers with, or what stands in the parentheses of `err(…)`.
-    fn stats_json(&self, folder: Option<&Path>, id: &str, dialect: &str) -> Result<String, String> {
-        let mut run = Command::new(&self.wasmtime);
-        run.args(["run", "--allow-precompiled"]);
-        if let Some(folder) = folder {
-            run.arg("--dir")
-                .arg(format!("{}::/cgroup", folder.display()));
+    /// Returns a line or an error for each ID.
+    fn stats_json(&self, directory: Option<&Path>, format: &str, ids: &[&str]) -> Vec<String> {
+        let mut run = Command::new(&self.python);
+        run.arg("examples/wasmtime/run.py");
+        if let Some(directory) = directory {
+            run.arg("--dir").arg(directory);
         }
-        let id = serde_json::to_string(id).expect("JSON");
-        run.arg("--invoke")
-            .arg(format!("stats-json({id}, {dialect})"));
-        let answer = output(run.arg(&self.code));
-        let answer = String::from_utf8(answer.stdout).expect("UTF-8");
-        let inside = |case: &str| answer.trim().strip_prefix(case)?.strip_suffix(")");
-        match inside("ok(") {
-            Some(text) => Ok(serde_json::from_str(text).expect("a text")),
-            None => Err(inside("err(").unwrap_or(&answer).to_owned()),
-        }
+        let output = output(run.arg(&self.component).arg(format).args(ids));
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), ids.len(), "{text}");
+        lines
     }
 }
+
+/// The beginning of a line for an ID that is no container's.
+const NOT_FOUND: &str = "error container-not-found: ";
 
 #[test]
 fn a_plain_wasmtime_runs_it_with_a_mock() {
     let Some(plain) = Plain::new("mock") else {
         return;
     };
-    for dialect in ["runsc", "runc"] {
-        for id in ["pause", "web", "db", "job"] {
+    let ids = ["pause", "web", "db", "job", "nobody"];
+    for format in ["gvisor", "runc"] {
+        let lines = plain.stats_json(None, format, &ids);
+        for (id, line) in ids.iter().zip(&lines).take(4) {
             let spec = "--source=scenario:examples/wasmtime/pod.jsonl";
-            let flag = format!("--dialect={dialect}");
+            let flag = format!("--format={format}");
             let ours = output(program().args([spec, "events", "--stats", &flag, id]));
-            let line = plain.stats_json(None, id, dialect).expect("it is there");
-            assert_eq!(line + "\n", String::from_utf8_lossy(&ours.stdout));
+            assert_eq!(String::from_utf8_lossy(&ours.stdout), format!("{line}\n"));
         }
-        let error = plain
-            .stats_json(None, "nobody", dialect)
-            .expect_err("it is not there");
-        assert!(error.contains("container-not-found"), "{error}");
+        assert!(lines[4].starts_with(NOT_FOUND), "{}", lines[4]);
     }
 }
 
 #[test]
-fn a_plain_wasmtime_reads_control_files() {
+fn a_plain_wasmtime_reads_interface_files() {
     let Some(plain) = Plain::new("stats") else {
         return;
     };
@@ -216,8 +213,8 @@ fn a_plain_wasmtime_reads_control_files() {
         let path = entry.expect("it can be listed").path();
         let text = fs::read(&path).expect("it is there");
         let recording: Value = serde_json::from_slice(&text).expect("it is JSON");
-        let folder = scratch("plain-recorded");
-        // What the provider reads, and no more: eventout would print the rest too.
+        let directory = scratch("plain-recorded");
+        // The files that the provider reads, and no others: eventout would print those too.
         for (file, text) in recording["before"].as_object().expect("files") {
             let (controller, name) = file.split_once('/').expect("CONTROLLER/FILE");
             let read = match controller {
@@ -229,24 +226,18 @@ fn a_plain_wasmtime_reads_control_files() {
                 _ => ["cpu", "cpuacct", "memory", "pids"].contains(&controller),
             };
             if read {
-                let group = folder.join(controller).join("c");
-                fs::create_dir_all(&group).expect("a folder");
-                fs::write(group.join(name), text.as_str().expect("a text")).expect("a file");
+                let cgroup = directory.join(controller).join("c");
+                fs::create_dir_all(&cgroup).expect("a directory");
+                fs::write(cgroup.join(name), text.as_str().expect("a text")).expect("a file");
             }
         }
-        let spec = format!("--source=cgroup:{}", folder.display());
+        let spec = format!("--source=cgroup:{}", directory.display());
         let ours = eventout([&spec, "events", "--stats", "c"]);
-        let line = plain.stats_json(Some(&folder), "c", "runc");
-        assert_eq!(
-            line.as_deref(),
-            Ok(printed(&ours).trim_end()),
-            "{}",
-            path.display()
-        );
-        for id in ["", ".", "..", "../c", "/c", "c/", "nobody"] {
-            let error = plain.stats_json(Some(&folder), id, "runc");
-            let error = error.expect_err("it is no container");
-            assert!(error.contains("container-not-found"), "{id:?}: {error}");
+        let ids = ["c", "", ".", "..", "../c", "/c", "c/", "nobody"];
+        let lines = plain.stats_json(Some(&directory), "runc", &ids);
+        assert_eq!(lines[0], printed(&ours).trim_end(), "{}", path.display());
+        for (id, line) in ids.iter().zip(&lines).skip(1) {
+            assert!(line.starts_with(NOT_FOUND), "{id:?}: {line}");
         }
         recordings += 1;
     }
@@ -280,7 +271,7 @@ fn formatters_in_python_and_javascript_give_events_a_form_of_their_own() {
             &data["memory"]["usage"]["usage"],
         );
         // What JSON leaves out because it is 0 is known.
-        let number = |figure: &Value| figure.as_u64().unwrap_or(0);
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
         let (cpu, memory, pids) = (
             number(cpu),
             number(memory),
@@ -306,7 +297,7 @@ fn formatters_in_python_and_javascript_give_events_a_form_of_their_own() {
 
 /// A group with a process in it that is busy, in some v1 hierarchies.
 struct Group {
-    folders: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
     busy: Child,
 }
 
@@ -314,7 +305,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let _ = self.busy.kill();
         let _ = self.busy.wait();
-        for group in &self.folders {
+        for group in &self.directories {
             for _ in 0..100 {
                 if fs::remove_dir(group).is_ok() {
                     break;
@@ -344,10 +335,10 @@ fn a_plain_wasmtime_reads_the_cgroups_of_this_machine() {
     busy.args(["-c", "while :; do :; done"])
         .stdin(Stdio::null());
     let group = Group {
-        folders: hierarchies.iter().map(|path| path.join(&id)).collect(),
+        directories: hierarchies.iter().map(|path| path.join(&id)).collect(),
         busy: busy.spawn().expect("a shell"),
     };
-    for path in &group.folders {
+    for path in &group.directories {
         // cpu and cpuacct may be one.
         let _ = fs::create_dir(path);
         fs::write(path.join("cgroup.procs"), group.busy.id().to_string()).expect("root may");
@@ -358,10 +349,10 @@ fn a_plain_wasmtime_reads_the_cgroups_of_this_machine() {
         serde_json::from_str(printed(&output)).expect("it is JSON")
     };
     let before = ours();
-    let line = plain.stats_json(Some(Path::new("/sys/fs/cgroup")), &id, "runc");
+    let lines = plain.stats_json(Some(Path::new("/sys/fs/cgroup")), "runc", &[&id]);
     let after = ours();
     drop(group);
-    let line: Value = serde_json::from_str(&line.expect("it is there")).expect("it is JSON");
+    let line: Value = serde_json::from_str(&lines[0]).expect("it is JSON");
     let fixed = between(&before, &line, &after).unwrap_or_else(|e| panic!("{e}"));
     assert!(fixed > 5, "{fixed}");
     let total = |line: &Value| line["data"]["cpu"]["usage"]["total"].as_u64();

@@ -10,9 +10,9 @@ use std::process::Command;
 use tests::{check_golden, eventout, judge, root};
 
 fn scenarios() -> Vec<PathBuf> {
-    let folder = root().join("tests/goldens");
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+    let directory = root().join("tests/goldens");
+    let mut files: Vec<_> = fs::read_dir(&directory)
+        .unwrap_or_else(|e| panic!("{}: {e}", directory.display()))
         .map(|entry| entry.expect("it can be listed").path())
         .filter(|path| {
             path.extension()
@@ -46,9 +46,9 @@ fn the_program_prints_what_go_prints() {
     for scenario in scenarios() {
         let spec = format!("scenario:{}", scenario.display());
         for (kind, flag) in [
-            ("stats", "--dialect=runsc"),
-            ("event-out", "--event-out"),
-            ("runc", "--dialect=runc"),
+            ("stats", "--format=gvisor"),
+            ("event-out", "--format=gvisor-event-out"),
+            ("runc", "--format=runc"),
         ] {
             let output = eventout(["--source", &spec, "events", "--all", "--stats", flag]);
             let golden = scenario.with_extension(kind);

@@ -56,7 +56,7 @@ pub fn component(mut module: Vec<u8>, world: &str, others: &str) -> Vec<u8> {
         .unwrap_or_else(|e| panic!("it becomes no component: {e:?}"))
 }
 
-/// A program in the folder `EVENTOUT_TOOLS`, which is for machines where nothing can be built.
+/// A program in the directory `EVENTOUT_TOOLS`, which is for machines where nothing can be built.
 fn tool(name: &str) -> Option<PathBuf> {
     Some(Path::new(&env::var_os("EVENTOUT_TOOLS")?).join(name))
 }
@@ -83,7 +83,10 @@ pub fn program() -> Command {
         assert!(status.success(), "can't build the program");
         // This test is TARGET/PROFILE/deps/NAME.
         let test = env::current_exe().expect("it runs");
-        let profile = test.ancestors().nth(2).expect("it is in a target folder");
+        let profile = test
+            .ancestors()
+            .nth(2)
+            .expect("it is in a target directory");
         profile.join("eventout")
     });
     let mut command = Command::new(program);
@@ -129,16 +132,16 @@ pub fn printed(output: &Output) -> &str {
     str::from_utf8(&output.stdout).expect("it prints UTF-8")
 }
 
-/// An empty folder of that name, which no other test has.
+/// An empty directory of that name, which no other test has.
 ///
 /// # Panics
 ///
 /// Where there can't be one.
 pub fn scratch(name: &str) -> PathBuf {
-    let folder = env::temp_dir().join(format!("eventout-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    folder
+    let directory = env::temp_dir().join(format!("eventout-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+    directory
 }
 
 /// Whether a test that needs something can go on. Where it can't, this says why; and in CI, where
@@ -164,7 +167,7 @@ pub fn can_run(missing: &str) -> bool {
 ///
 /// Where this is not Linux.
 pub fn missing(tools: &[&str]) -> String {
-    // The owner of a process's folder in /proc is who it runs as.
+    // The owner of a process's directory in /proc is who it runs as.
     let root =
         std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").expect("Linux")) == 0;
     let absent = tools.iter().find(|tool| {
@@ -191,15 +194,15 @@ pub fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("it prints UTF-8")
 }
 
-/// Makes an OCI bundle in `folder`: busybox, which runs `script`, with the spec of that runtime as `change`
+/// Makes an OCI bundle in `directory`: busybox, which runs `script`, with the spec of that runtime as `change`
 /// changes it.
 ///
 /// # Panics
 ///
 /// Where it can't be made.
-pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&mut Value)) {
-    let bin = folder.join("rootfs/bin");
-    fs::create_dir_all(&bin).expect("a folder");
+pub fn bundle(runtime: &Path, directory: &Path, script: &str, change: impl FnOnce(&mut Value)) {
+    let bin = directory.join("rootfs/bin");
+    fs::create_dir_all(&bin).expect("a directory");
     fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox is there");
     for tool in [
         "cat",
@@ -216,8 +219,8 @@ pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&
     ] {
         std::os::unix::fs::symlink("busybox", bin.join(tool)).expect("a link");
     }
-    run(Command::new(runtime).arg("spec").current_dir(folder));
-    let config = folder.join("config.json");
+    run(Command::new(runtime).arg("spec").current_dir(directory));
+    let config = directory.join("config.json");
     let text = fs::read(&config).expect("the spec is there");
     let mut spec: Value = serde_json::from_slice(&text).expect("it is JSON");
     spec["process"]["terminal"] = false.into();
@@ -228,13 +231,13 @@ pub fn bundle(runtime: &Path, folder: &Path, script: &str, change: impl FnOnce(&
 }
 
 /// Runs a command that leaves a process behind, and must succeed. What both print goes to a new file `log` in
-/// that folder: a pipe, the process would keep open.
+/// that directory: a pipe, the process would keep open.
 ///
 /// # Panics
 ///
 /// Where it fails.
-pub fn detach(command: &mut Command, folder: &Path) {
-    let log = folder.join("log");
+pub fn detach(command: &mut Command, directory: &Path) {
+    let log = directory.join("log");
     let file = || fs::File::create(&log).expect("a file");
     let status = command
         .stdin(Stdio::null())
@@ -305,7 +308,7 @@ pub fn go(name: &str) -> Option<PathBuf> {
 }
 
 /// Compares a line of runc with lines of ours from just before and just after: a value that is the same
-/// in both must be runc's too, a figure that moved must have runc's between. Returns how many figures
+/// in both must be runc's too, a value that moved must have runc's between. Returns how many values
 /// stood still and are not 0.
 ///
 /// Keys must be the same, but for the differences between releases of runc, which DESIGN.md lists.
@@ -343,10 +346,10 @@ pub fn between(before: &Value, runc: &Value, after: &Value) -> Result<usize, Str
             continue;
         }
         // What is 0 may be left out.
-        let figure = |value: Option<&Value>| value.map_or(Some(0.0), Value::as_f64);
-        let figures = (figure(ours.0), figure(Some(runc)), figure(ours.1));
-        let (Some(low), Some(runc), Some(high)) = figures else {
-            return Err(format!("{key} is no figure, but moved: {ours:?}"));
+        let number = |value: Option<&Value>| value.map_or(Some(0.0), Value::as_f64);
+        let numbers = (number(ours.0), number(Some(runc)), number(ours.1));
+        let (Some(low), Some(runc), Some(high)) = numbers else {
+            return Err(format!("{key} is no number, but moved: {ours:?}"));
         };
         if !(low.min(high)..=low.max(high)).contains(&runc) {
             return Err(format!("{key}: {low} {runc} {high}"));

@@ -4,27 +4,27 @@
 use std::sync::{Arc, Mutex};
 
 use eventout::{
-    Component, Container, Dialect, ErrorKind, Events, Limits, Listed, Result, Snapshot, Source,
-    Spec,
+    Component, Container, ContainerInfo, ErrorKind, Format, Limits, Monitor, Result, Snapshot,
+    Source, SourceSpec,
 };
 
 fn builtin() -> Component {
     Component::builtin(Limits::default()).expect("it was compiled for this machine")
 }
 
-/// A source that gives one snapshot, and notes what it is asked.
+/// A source that gives one snapshot, and records its calls.
 struct Notes {
     snapshot: Snapshot,
-    asked: Arc<Mutex<Vec<String>>>,
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Source for Notes {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         Ok(Vec::new())
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.asked
+        self.calls
             .lock()
             .expect("no panic")
             .push("advance".to_owned());
@@ -32,7 +32,7 @@ impl Source for Notes {
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        self.asked
+        self.calls
             .lock()
             .expect("no panic")
             .push(container.to_owned());
@@ -41,43 +41,42 @@ impl Source for Notes {
 }
 
 fn pod() -> Snapshot {
-    let container = |id: &str, pids, cpu_ns| Container {
+    let container = |id: &str, pids_count, cpu_usage| Container {
         id: id.to_owned(),
-        pids,
-        cpu_ns,
+        pids_count,
+        cpu_usage,
         ..Container::default()
     };
     Snapshot {
-        dialect: Dialect::Runsc,
-        root: "pause".to_owned(),
-        memory_bytes: 100,
-        cgroup_cpu_ns: Some(60),
+        format: Format::Gvisor,
+        root_container: "pause".to_owned(),
+        memory_usage: Some(100),
+        cgroup_cpu_usage: Some(60),
         containers: vec![
             container("pause", 1, Some(0)),
             container("web", 2, Some(10)),
             container("db", 3, Some(20)),
             container("job", 0, None),
         ],
-        update_memory_error: Some("it is best effort".to_owned()),
     }
 }
 
 #[test]
 fn typed_events_tell_zero_from_unknown() {
-    let asked = Arc::default();
+    let calls = Arc::default();
     let notes = Notes {
         snapshot: pod(),
-        asked: Arc::clone(&asked),
+        calls: Arc::clone(&calls),
     };
-    let mut events = Events::new(&builtin(), Box::new(notes));
-    let mut now = events.now().expect("it never fails");
+    let mut events = Monitor::new(&builtin(), Box::new(notes));
+    let mut now = events.sample().expect("it never fails");
 
     let out = now.event("web").expect("it is there");
     assert_eq!(out.id, "web");
     assert_eq!(out.pids, 2);
-    assert_eq!(out.memory, 33);
-    let usage = [("db", 20), ("pause", 0), ("web", 10)];
-    assert!(out.container_usage.iter().eq(usage));
+    assert_eq!(out.memory, Some(33));
+    let usage = [("db", 20), ("pause", 0), ("web", 10)].map(|(id, ns)| (id.to_owned(), ns));
+    assert_eq!(out.container_usage, usage);
 
     let event = now.stats("db").expect("it is there");
     assert_eq!(event.data.cpu.usage.total, Some(40));
@@ -89,17 +88,20 @@ fn typed_events_tell_zero_from_unknown() {
     let event = now.stats("pause").expect("it is there");
     assert_eq!(event.data.memory.usage.usage, Some(0));
 
-    // One snapshot a call, one instant for all of them.
+    // One snapshot a call, one sample for all of them.
     assert_eq!(
-        *asked.lock().expect("no panic"),
+        *calls.lock().expect("no panic"),
         ["advance", "web", "db", "job", "pause"]
     );
 }
 
 #[test]
 fn errors_tell_what_can_be_tried_again() {
-    let mut events = Events::new(&builtin(), Spec::Demo.open().expect("there is a demo"));
-    let mut now = events.now().expect("a demo");
+    let mut events = Monitor::new(
+        &builtin(),
+        SourceSpec::Demo.open().expect("there is a demo"),
+    );
+    let mut now = events.sample().expect("a demo");
     let error = now.stats("no").expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::ContainerNotFound, "{error:?}");
     assert_eq!(
@@ -109,7 +111,7 @@ fn errors_tell_what_can_be_tried_again() {
     let error = now.stats("a\"b\u{200b}").expect_err("it is not there");
     assert_eq!(
         error.root_cause().to_string(),
-        r#"container "a\"b\u200b" not found"#
+        r#"container "a\"b\u{200b}" not found"#
     );
     // A failed call leaves nothing behind.
     now.stats("web").expect("it is there");
@@ -119,12 +121,12 @@ fn errors_tell_what_can_be_tried_again() {
 fn no_id_leads_astray() {
     let (long, nul) = ("x".repeat(10 << 20), "a\0b");
     for source in ["demo", "cgroup:/", "runc", "crun"] {
-        // The root folder may be no cgroup, but then nothing of it can be asked.
-        let Ok(source) = source.parse::<Spec>().expect("it is one").open() else {
+        // The root directory may be no cgroup, but then it has no such child.
+        let Ok(source) = source.parse::<SourceSpec>().expect("it is one").open() else {
             continue;
         };
-        let mut events = Events::new(&builtin(), source);
-        let mut now = events.now().expect("it is static");
+        let mut events = Monitor::new(&builtin(), source);
+        let mut now = events.sample().expect("it is static");
         for id in [long.as_str(), nul, "../../etc", "/etc", "a/../..", ".", ""] {
             let error = now.stats(id).expect_err("there is no such container");
             let kinds = [ErrorKind::ContainerNotFound, ErrorKind::InvalidRequest];
@@ -145,8 +147,8 @@ fn calls_leave_nothing_behind_in_the_instance() {
         .containers
         .extend((0..10_000u64).map(|n| Container {
             id: format!("container-{:05}", n.wrapping_mul(7919) % 10_000),
-            pids: 1,
-            cpu_ns: Some(n),
+            pids_count: 1,
+            cpu_usage: Some(n),
             ..Container::default()
         }));
     // What 10,000 containers take at once fits in this, but not if a call left anything behind.
@@ -157,17 +159,17 @@ fn calls_leave_nothing_behind_in_the_instance() {
     let component = Component::builtin(limits).expect("it was compiled for this machine");
     let notes = |snapshot| Notes {
         snapshot,
-        asked: Arc::default(),
+        calls: Arc::default(),
     };
-    let mut events = Events::new(&component, Box::new(notes(snapshot)));
+    let mut events = Monitor::new(&component, Box::new(notes(snapshot)));
     let first = events
-        .now()
+        .sample()
         .expect("static")
         .event_json("web")
         .expect("it fits");
     for _ in 0..20 {
         let again = events
-            .now()
+            .sample()
             .expect("static")
             .event_json("web")
             .expect("it fits");
@@ -178,9 +180,9 @@ fn calls_leave_nothing_behind_in_the_instance() {
         ..Limits::default()
     };
     let component = Component::builtin(limits).expect("it was compiled for this machine");
-    let mut events = Events::new(&component, Box::new(notes(pod())));
-    let mut now = events.now().expect("static");
+    let mut events = Monitor::new(&component, Box::new(notes(pod())));
+    let mut now = events.sample().expect("static");
     for _ in 0..100_000 {
-        now.stats_json("web", Dialect::Runsc).expect("it fits");
+        now.stats_json("web", Format::Gvisor).expect("it fits");
     }
 }

@@ -349,6 +349,7 @@ fn live(runtime: &'static str) {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn a_runc_container_is_as_its_control_files_say() {
     if can_run(&missing(&["runc", "busybox", "jq"])) {
         let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
@@ -357,6 +358,7 @@ fn a_runc_container_is_as_its_control_files_say() {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn a_crun_container_is_as_its_control_files_say() {
     if can_run(&missing(&["crun", "busybox", "jq"])) {
         let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
@@ -366,6 +368,7 @@ fn a_crun_container_is_as_its_control_files_say() {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn without_a_source_the_runtime_that_knows_the_container_is_found() {
     if !can_run(&missing(&["runc", "crun", "busybox"])) {
         return;
@@ -472,6 +475,7 @@ impl Drop for Group {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn a_live_cgroup_needs_no_runtime() {
     if !can_run(&missing(&[])) {
         return;
@@ -604,6 +608,7 @@ fn has_controller(name: &str) -> bool {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn every_figure_of_runc_lies_between_two_of_ours() {
     if !can_run(&missing(&["runc", "crun", "busybox"])) {
         return;
@@ -710,6 +715,7 @@ fn every_figure_of_runc_lies_between_two_of_ours() {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn the_interfaces_of_a_container_have_its_hosts_figures_the_other_way_around() {
     let ip = |args: &[&str]| run(Command::new("ip").args(args));
     if !can_run(&missing(&["runc", "busybox"])) {
@@ -786,6 +792,7 @@ fn kills(container: &Container) -> usize {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
     if !can_run(&missing(&["runc", "busybox"])) {
         return;
@@ -924,6 +931,7 @@ fn used(pid: u32) -> (f64, u64) {
 }
 
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn fifty_containers_at_ten_lines_a_second_lose_none() {
     if !can_run(&missing(&["runc", "busybox"])) {
         return;
@@ -992,6 +1000,7 @@ fn fifty_containers_at_ten_lines_a_second_lose_none() {
 /// A virtual machine of one processor, whose root folder is that of this one: Linux as a program
 /// (user-mode-linux). Its only cgroup hierarchy is v2, with cpu, io, memory and pids.
 #[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
 fn on_a_machine_of_pure_v2_all_this_holds_too() {
     let linux = root().join("target/tools/uml/usr/bin/linux.uml");
     let missing = missing(&["runc", "crun", "busybox", "jq"]);
@@ -1020,7 +1029,7 @@ mount -t tmpfs run /run
 mkdir /run/tmp
 ip link set lo up
 cd {root}
-TMPDIR=/run/tmp EVENTOUT_TOOLS={tools} {test} --test-threads=1 --color=never \
+TMPDIR=/run/tmp EVENTOUT_TOOLS={tools} {test} --include-ignored --test-threads=1 --color=never \
     --skip fifty_containers --skip interfaces --skip pure_v2 2>&1
 echo "exit code $?"
 halt -f

@@ -8,52 +8,37 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use eventout::{
-    Component, Dialect, ErrorKind, Events, Formatter, Limits, Plugin, Result, Spec, StatsEvent,
+    Component, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result, SourceSpec,
+    StatsEvent,
 };
 use tests::{eventout, program, root, scratch};
 
-/// A list of as many errors as there are containers, at 32768, and at 64 where and how long it is.
-const SWEEP: &str = "(local $at i32) (local $left i32)
-    (local.set $at (i32.const 32768))
-    (local.set $left (local.get 1))
-    (block $done (loop $next
-        (br_if $done (i32.eqz (local.get $left)))
-        (i32.store8 (local.get $at) (i32.const 1))
-        (i32.store8 offset=4 (local.get $at) (i32.const 3))
-        (i32.store offset=8 (local.get $at) (i32.const 80))
-        (i32.store offset=12 (local.get $at) (i32.const 5))
-        (local.set $at (i32.add (local.get $at) (i32.const 16)))
-        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-        (br $next)))
-    (i32.store (i32.const 64) (i32.const 32768))
-    (i32.store (i32.const 68) (local.get 1))
-    (i32.const 64)";
-
-/// The same with 1,500 strings that are the same 28,000 bytes.
+/// The body of an `event` with CPU time of 1,500 containers, whose IDs are all the same 28,000 bytes.
 const AVALANCHE: &str = "(local $at i32)
     (local.set $at (i32.const 32768))
     (loop $next
-        (i32.store8 (local.get $at) (i32.const 0))
-        (i32.store offset=4 (local.get $at) (i32.const 4096))
-        (i32.store offset=8 (local.get $at) (i32.const 28000))
+        (i32.store (local.get $at) (i32.const 4096))
+        (i32.store offset=4 (local.get $at) (i32.const 28000))
         (local.set $at (i32.add (local.get $at) (i32.const 16)))
         (br_if $next (i32.lt_u (local.get $at) (i32.const 56768))))
-    (i32.store (i32.const 64) (i32.const 32768))
-    (i32.store (i32.const 68) (i32.const 1500))
-    (i32.const 64)";
+    ;; The result at 128: ok, an event whose list of usage begins 40 bytes later.
+    (i32.store (i32.const 168) (i32.const 32768))
+    (i32.store (i32.const 172) (i32.const 1500))
+    (i32.const 128)";
 
 /// What a component can import, and with which parameters of core wasm.
-const IMPORTS: [(&str, &str); 5] = [
+const IMPORTS: [(&str, &str); 7] = [
     ("pids-count", "i32 i32 i32"),
-    ("update-memory-usage", "i32"),
-    ("usage", "i32"),
+    ("memory-usage", "i32"),
+    ("container-count", "i32"),
+    ("root-container", "i32"),
+    ("cpu-usage", "i32"),
     ("cgroup-cpu-usage", "i32"),
     ("container-stats", "i32 i32 i32"),
 ];
 
 /// The module of a component that exports our interface. Its function `stats-json` has `body`, which
-/// leaves the address of the result; `items` stand beside the functions. `sweep-json` answers
-/// `unsupported("hello")` for each container. The other functions trap.
+/// leaves the address of the result; `items` stand beside the functions. The other functions trap.
 fn module(body: &str, items: &str) -> String {
     let function = |name: &str, parameters: &str, body: &str| {
         format!(
@@ -84,13 +69,11 @@ fn module(body: &str, items: &str) -> String {
             {}
             {}
             {}
-            {}
             {items})"#,
         function("event", "i32 i32", "unreachable"),
         function("event-json", "i32 i32", "unreachable"),
         function("stats", "i32 i32", "unreachable"),
         function("stats-json", "i32 i32 i32", body),
-        function("sweep-json", "i32 i32 i32", SWEEP),
         function("oom-json", "i32 i32", "unreachable"),
     )
 }
@@ -108,7 +91,7 @@ fn component(module: &str, world: &str) -> Vec<u8> {
 }
 
 /// A component of the world `formatter`. Its function has `body`, which leaves the address of the result.
-fn formatter(folder: &Path, name: &str, body: &str) -> PathBuf {
+fn formatter(directory: &Path, name: &str, body: &str) -> PathBuf {
     let module = format!(
         r#"(module
             (memory (export "memory") 1)
@@ -119,7 +102,7 @@ fn formatter(folder: &Path, name: &str, body: &str) -> PathBuf {
             ;; At 64 a result, with the string at 80.
             (data (i32.const 64) "\00\00\00\00\50\00\00\00\05\00\00\00\00\00\00\00hello"))"#
     );
-    let file = folder.join(name).with_extension("wasm");
+    let file = directory.join(name).with_extension("wasm");
     fs::write(&file, component(&module, "formatter")).expect("it can be written");
     file
 }
@@ -149,15 +132,15 @@ fn run(mut command: Command) -> (Output, u64) {
     while child.try_wait().expect("it is our child").is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let figure = line.and_then(|line| line.split_whitespace().next());
-        peak = peak.max(figure.and_then(|kib| kib.parse().ok()).unwrap_or(0));
+        let value = line.and_then(|line| line.split_whitespace().next());
+        peak = peak.max(value.and_then(|kib| kib.parse().ok()).unwrap_or(0));
         thread::sleep(Duration::from_millis(1));
     }
     (child.wait_with_output().expect("it has ended"), peak)
 }
 
-fn plugin(folder: &Path, name: &str, body: &str, items: &str) -> PathBuf {
-    let file = folder.join(name).with_extension("wasm");
+fn plugin(directory: &Path, name: &str, body: &str, items: &str) -> PathBuf {
+    let file = directory.join(name).with_extension("wasm");
     fs::write(&file, component(&module(body, items), "eventout")).expect("it can be written");
     file
 }
@@ -200,8 +183,8 @@ fn fails(file: &Path, says: &str) {
 
 #[test]
 fn any_component_with_our_interface_runs() {
-    let folder = scratch("hello");
-    let file = plugin(&folder, "hello", "(call $answer (i32.const 5))", "");
+    let directory = scratch("hello");
+    let file = plugin(&directory, "hello", "(call $answer (i32.const 5))", "");
     let path = file.display().to_string();
     let output = eventout([
         "--source",
@@ -221,14 +204,16 @@ fn any_component_with_our_interface_runs() {
 
 #[test]
 fn what_a_component_can_not_do_it_is_not_asked_again() {
-    let folder = scratch("unsupported");
+    let directory = scratch("unsupported");
     let body = r"(drop (call $answer (i32.const 5)))
         (i32.store8 (i32.const 64) (i32.const 1))
         (i32.store8 (i32.const 68) (i32.const 3))
         (i32.store (i32.const 72) (i32.const 80))
         (i32.store (i32.const 76) (i32.const 5))
         (i32.const 64)";
-    let file = plugin(&folder, "refuses", body, "").display().to_string();
+    let file = plugin(&directory, "refuses", body, "")
+        .display()
+        .to_string();
     for (ids, errors) in [("web", 1), ("--all", 3)] {
         let events = ["--component", &file, "events", "--interval=1h", ids];
         let output = eventout(["--source", "demo"].iter().chain(&events));
@@ -240,8 +225,8 @@ fn what_a_component_can_not_do_it_is_not_asked_again() {
 
 #[test]
 fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
-    let folder = scratch("hostile");
-    let plugin = |name: &str, body: &str, items: &str| plugin(&folder, name, body, items);
+    let directory = scratch("hostile");
+    let plugin = |name: &str, body: &str, items: &str| plugin(&directory, name, body, items);
     let context = "cannot get stats of container \"web\"";
 
     let file = plugin("traps", "unreachable", "");
@@ -265,7 +250,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         "it needs more than 67108864 bytes of memory",
     );
     let large = module("unreachable", "").replace("\"memory\") 1)", "\"memory\") 2000)");
-    let file = folder.join("begins-large.wasm");
+    let file = directory.join("begins-large.wasm");
     fs::write(&file, component(&large, "eventout")).expect("it can be written");
     fails(&file, "it needs more than 67108864 bytes of memory");
     let items = "(table $t 1 funcref) (func $eat (result i32)
@@ -280,11 +265,15 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         &plugin("answers-from-nowhere", "(i32.const -4)", ""),
         "out of bounds",
     );
-    // A list of strings, all of which are the same 28,000 bytes.
-    let many = module("unreachable", "").replace(SWEEP, AVALANCHE);
-    let file = folder.join("answers-an-avalanche.wasm");
+    // `event` is the first function.
+    let many = module("unreachable", "").replacen("unreachable", AVALANCHE, 1);
+    let file = directory.join("answers-an-avalanche.wasm");
     fs::write(&file, component(&many, "eventout")).expect("it can be written");
-    let error = sweep(&file).expect_err("it is too much");
+    let hostile = load(&file, Limits::default()).expect("it is a component");
+    let source = SourceSpec::Demo.open().expect("there is a demo");
+    let mut events = Monitor::new(&hostile, source);
+    let mut sample = events.sample().expect("a demo");
+    let error = sample.event("web").expect_err("it is too much");
     assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
     let error = format!("{error:#}");
     assert!(
@@ -317,7 +306,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         &format!("(module {}", items.collect::<String>()),
         1,
     );
-    let file = folder.join("asks-a-million-times.wasm");
+    let file = directory.join("asks-a-million-times.wasm");
     fs::write(&file, component(&asks, "eventout")).expect("it can be written");
     fails(&file, "took longer than 1s");
     let name = "\u{1b}[2Jclears\nthe-screen";
@@ -371,18 +360,9 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     );
 }
 
-/// The lines of all containers of the demo, or the first error of theirs.
-fn sweep(file: &Path) -> Result<Vec<String>> {
-    let component = load(file, Limits::default())?;
-    let mut events = Events::new(&component, Spec::Demo.open()?);
-    let mut now = events.now()?;
-    let ids: Vec<_> = now.containers()?.into_iter().map(|c| c.id).collect();
-    now.stats_lines(&ids, None).into_iter().collect()
-}
-
 #[test]
 fn a_component_gives_events_a_form_of_its_own() {
-    let folder = scratch("formatters");
+    let directory = scratch("formatters");
     let run = |file: &Path, more: &[&str]| {
         let file = file.display().to_string();
         let args = [
@@ -395,29 +375,32 @@ fn a_component_gives_events_a_form_of_its_own() {
         ];
         eventout(args.iter().chain(more))
     };
-    let hello = formatter(&folder, "hello", "");
+    let hello = formatter(&directory, "hello", "");
     assert_eq!(
         tests::printed(&run(&hello, &["--all"])),
         "hello\n".repeat(3)
     );
     let silent = formatter(
-        &folder,
+        &directory,
         "silent",
         "(i32.store (i32.const 72) (i32.const 0))",
     );
     assert_eq!(tests::printed(&run(&silent, &["--all"])), "");
 
-    // Its own errors, and those of the container, which it is not asked about.
+    // Its own errors, and those of the container, for which it is not called.
     let refuses = formatter(
-        &folder,
+        &directory,
         "refuses",
         "(i32.store8 (i32.const 64) (i32.const 1))",
     );
     fails(&refuses, "0: hello\n");
     fails(&refuses, "cannot format stats of container \"web\"");
-    fails(&formatter(&folder, "traps", "unreachable"), "unreachable");
     fails(
-        &formatter(&folder, "loops", "(loop (br 0))"),
+        &formatter(&directory, "traps", "unreachable"),
+        "unreachable",
+    );
+    fails(
+        &formatter(&directory, "loops", "(loop (br 0))"),
         "took longer than 1s",
     );
     let output = run(&hello, &["nobody", "web"]);
@@ -427,14 +410,14 @@ fn a_component_gives_events_a_form_of_its_own() {
         "{stderr}"
     );
     assert_eq!(output.stdout, b"hello\n");
-    let output = run(&hello, &["web", "--dialect=runc"]);
+    let output = run(&hello, &["web", "--format=runc"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("a format of its own"), "{stderr}");
 
     // After a failure, the next call has a new instance.
     let body = "(if (i32.load (i32.const 128)) (then unreachable))
         (i32.store (i32.const 128) (i32.const 1))";
-    let mut once = load_formatter(&formatter(&folder, "once", body));
+    let mut once = load_formatter(&formatter(&directory, "once", body));
     for _ in 0..3 {
         let event = StatsEvent::default();
         assert_eq!(once.format(&event).expect("the first call works"), "hello");
@@ -456,12 +439,12 @@ fn a_component_that_never_frees_goes_on() {
 
 #[test]
 fn limits_have_flags() {
-    let folder = scratch("limit-flags");
-    let loops = plugin(&folder, "loops", "(loop (br 0)) unreachable", "");
+    let directory = scratch("limit-flags");
+    let loops = plugin(&directory, "loops", "(loop (br 0)) unreachable", "");
     let body = "(drop (memory.grow (i32.const 100))) (call $answer (i32.const 5))";
-    let grows = plugin(&folder, "grows", body, "");
+    let grows = plugin(&directory, "grows", body, "");
     let long = "(memory.fill (i32.const 80) (i32.const 97) (i32.const 5000)) (call $answer (i32.const 5000))";
-    let long = plugin(&folder, "long", long, "");
+    let long = plugin(&directory, "long", long, "");
     let ours = root().join("guest/eventout.wasm");
     let run = |file: &Path, flags: &[&str]| {
         let file = file.display().to_string();
@@ -510,10 +493,10 @@ fn limits_have_flags() {
 
 #[test]
 fn machine_code_is_kept_where_nobody_else_can_write() {
-    let folder = scratch("compiled");
-    let file = plugin(&folder, "hello", "(call $answer (i32.const 5))", "");
-    let home = folder.join("home");
-    fs::create_dir(&home).expect("a folder");
+    let directory = scratch("compiled");
+    let file = plugin(&directory, "hello", "(call $answer (i32.const 5))", "");
+    let home = directory.join("home");
+    fs::create_dir(&home).expect("a directory");
     let run = |file: &Path| {
         let mut command = program();
         command
@@ -558,7 +541,7 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
     mode(code, 0o620);
     hello();
     assert_ne!(time(), then);
-    let elsewhere = folder.join("elsewhere");
+    let elsewhere = directory.join("elsewhere");
     fs::rename(code, &elsewhere).expect("it is ours");
     symlink(&elsewhere, code).expect("a link");
     hello();
@@ -567,8 +550,8 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
             .expect("it is there")
             .is_symlink()
     );
-    // What this user has put there is believed, and what is in a folder where others can write is not.
-    let short = plugin(&folder, "short", "(call $answer (i32.const 4))", "");
+    // What this user has put there is believed, and what is in a directory where others can write is not.
+    let short = plugin(&directory, "short", "(call $answer (i32.const 4))", "");
     assert_eq!(run(&short), "hell\n");
     let other = kept().into_iter().find(|path| path != code);
     fs::rename(other.expect("it is kept too"), code).expect("it is ours");
@@ -576,7 +559,7 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
     mode(&cache, 0o770);
     hello();
     // Neither followed nor written to is what a link leads to.
-    let away = folder.join("away");
+    let away = directory.join("away");
     fs::rename(&cache, &away).expect("it is ours");
     mode(&away, 0o700);
     symlink(&away, &cache).expect("a link");
@@ -585,9 +568,9 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
 
 #[test]
 fn what_is_not_a_component_of_ours_is_an_error() {
-    let folder = scratch("strangers");
+    let directory = scratch("strangers");
     let write = |name: &str, bytes: &[u8]| {
-        let file = folder.join(name);
+        let file = directory.join(name);
         fs::write(&file, bytes).expect("it can be written");
         file
     };
@@ -625,8 +608,8 @@ fn what_is_not_a_component_of_ours_is_an_error() {
     ] {
         fails(&write(name, &bytes), says);
     }
-    fails(&folder.join("absent.wasm"), "No such file");
-    fails(&folder, "Is a directory");
+    fails(&directory.join("absent.wasm"), "No such file");
+    fails(&directory, "Is a directory");
 }
 
 #[test]
@@ -638,13 +621,13 @@ fn after_a_failure_the_next_call_has_a_new_instance() {
     let items = "(global $used (mut i32) (i32.const 0))";
     let file = plugin(&scratch("once"), "once", body, items);
     let component = load(&file, Limits::default()).expect("it is one");
-    let source = Spec::Demo.open().expect("there is a demo");
-    let mut events = Events::new(&component, source);
+    let source = SourceSpec::Demo.open().expect("there is a demo");
+    let mut events = Monitor::new(&component, source);
     let mut call = || {
         events
-            .now()
+            .sample()
             .expect("a demo")
-            .stats_json("web", Dialect::Runsc)
+            .stats_json("web", Format::Gvisor)
     };
     for _ in 0..3 {
         assert_eq!(call().expect("the first call works"), "hello");
@@ -663,19 +646,19 @@ fn after_a_failure_the_next_call_has_a_new_instance() {
 
 #[test]
 fn limits_are_the_embedders() {
-    let folder = scratch("limits");
-    let file = plugin(&folder, "loops", "(loop (br 0)) unreachable", "");
+    let directory = scratch("limits");
+    let file = plugin(&directory, "loops", "(loop (br 0)) unreachable", "");
     let limits = Limits {
         time: Duration::from_millis(100),
         ..Limits::default()
     };
     let component = load(&file, limits).expect("it is one");
-    let mut events = Events::new(&component, Spec::Demo.open().expect("a demo"));
+    let mut events = Monitor::new(&component, SourceSpec::Demo.open().expect("a demo"));
     let mut call = || {
         events
-            .now()
+            .sample()
             .expect("a demo")
-            .stats_json("web", Dialect::Runsc)
+            .stats_json("web", Format::Gvisor)
     };
     for _ in 0..3 {
         let begun = Instant::now();
@@ -696,9 +679,9 @@ fn limits_are_the_embedders() {
         ..Limits::default()
     };
     let component = Component::builtin(limits).expect("ours is small");
-    let mut events = Events::new(&component, Spec::Demo.open().expect("a demo"));
+    let mut events = Monitor::new(&component, SourceSpec::Demo.open().expect("a demo"));
     events
-        .now()
+        .sample()
         .expect("a demo")
         .stats("web")
         .expect("256 KiB are enough");
@@ -706,12 +689,12 @@ fn limits_are_the_embedders() {
         memory: 1 << 16,
         ..Limits::default()
     });
-    let mut events = Events::new(
+    let mut events = Monitor::new(
         &component.expect("it compiles"),
-        Spec::Demo.open().expect("a demo"),
+        SourceSpec::Demo.open().expect("a demo"),
     );
     let error = events
-        .now()
+        .sample()
         .expect("a demo")
         .stats("web")
         .expect_err("a page is not enough");

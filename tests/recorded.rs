@@ -1,7 +1,7 @@
 //! Control files of real containers, against what runc printed when they were read.
 //!
 //! `recorded/RUNC-VERSION-CGROUP-VERSION.json` holds the line of `runc events --stats` of a container,
-//! and the container's control files just before and just after. They come from a v1 machine (Debian
+//! and the container's interface files just before and just after. They come from a v1 machine (Debian
 //! 12, hybrid) and a v2 machine (a virtual one, so slow that seconds pass between the readings).
 
 use std::collections::BTreeMap;
@@ -13,15 +13,15 @@ use tests::{between, eventout, printed, root, scratch};
 
 type Files = BTreeMap<String, String>;
 
-/// Puts control files where a machine of that kind has them, and asks the program for the container.
-fn line(folder: &Path, id: &str, files: &Files) -> Value {
+/// Puts interface files where a machine of that kind has them, and asks the program for the container.
+fn line(directory: &Path, id: &str, files: &Files) -> Value {
     for (path, text) in files {
         let (controller, file) = path.split_once('/').expect("it is CONTROLLER/FILE");
-        let group = folder.join(controller).join(id);
-        fs::create_dir_all(&group).expect("a folder");
+        let group = directory.join(controller).join(id);
+        fs::create_dir_all(&group).expect("a directory");
         fs::write(group.join(file), text).expect("a file");
     }
-    let spec = format!("cgroup:{}", folder.display());
+    let spec = format!("cgroup:{}", directory.display());
     let output = eventout(["--source", &spec, "events", "--stats", id]);
     serde_json::from_str(printed(&output)).expect("it is JSON")
 }
@@ -44,12 +44,15 @@ fn a_line_made_of_recorded_control_files_is_the_line_that_runc_printed() {
         let runc = recording["printed"].as_str().expect("a line");
         let runc: Value = serde_json::from_str(runc).expect("it is JSON");
         let id = runc["id"].as_str().expect("it has one");
-        let folder = scratch(&name);
-        let before = line(&folder.join("before"), id, &files("before"));
-        let after = line(&folder.join("after"), id, &files("after"));
+        let directory = scratch(&name);
+        let before = line(&directory.join("before"), id, &files("before"));
+        let after = line(&directory.join("after"), id, &files("after"));
         fixed += between(&before, &runc, &after).unwrap_or_else(|e| panic!("{name}: {e}"));
-        fs::remove_dir_all(&folder).expect("it goes");
+        fs::remove_dir_all(&directory).expect("it goes");
     }
-    // Most figures don't move in between.
-    assert!(fixed > 150, "only {fixed} figures that say something");
+    // Most values don't move in between.
+    assert!(
+        fixed > 150,
+        "only {fixed} values that are not 0 and stood still"
+    );
 }

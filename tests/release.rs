@@ -77,27 +77,27 @@ fn expected() -> String {
 }
 
 /// What `tests/release` of that checkout does.
-fn release(checkout: &Path, folder: &Path) -> Output {
+fn release(checkout: &Path, directory: &Path) -> Output {
     Command::new(checkout.join("tests/release"))
-        .arg(folder)
+        .arg(directory)
         .stdin(Stdio::null())
         .output()
         .expect("bash is there")
 }
 
-/// The folder with the files. `None` where the machine lacks what it takes to make them.
+/// The directory with the files. `None` where the machine lacks what it takes to make them.
 fn files() -> Option<PathBuf> {
     static FILES: OnceLock<Option<PathBuf>> = OnceLock::new();
     let files = FILES.get_or_init(|| {
-        let folder = scratch("files");
-        let output = release(&root(), &folder);
+        let directory = scratch("files");
+        let output = release(&root(), &directory);
         let stderr = String::from_utf8_lossy(&output.stderr);
         if output.status.code() == Some(3) {
             can_run(stderr.trim_end());
             return None;
         }
         assert!(output.status.success(), "{}: {stderr}", output.status);
-        Some(folder)
+        Some(directory)
     });
     files.clone()
 }
@@ -184,7 +184,12 @@ fn the_component_runs() {
     let component = files.join("eventout.wasm").display().to_string();
     let scenario = root().join("tests/goldens/one.jsonl");
     let spec = format!("scenario:{}", scenario.display());
-    let lines = ["--event-out", "--dialect=runsc", "--dialect=runc"].map(|flag| {
+    let lines = [
+        "--format=gvisor-event-out",
+        "--format=gvisor",
+        "--format=runc",
+    ]
+    .map(|flag| {
         let output = eventout([
             "--component",
             &component,
@@ -208,7 +213,7 @@ fn the_wheel_runs_where_it_is_installed() {
     run(Command::new(venv.join("bin/pip"))
         .args(["--quiet", "--disable-pip-version-check", "install"])
         .arg(files.join(format!("eventout-{VERSION}-py3-none-any.whl"))));
-    // Isolated: what is in this folder and in the environment counts for nothing.
+    // Isolated: what is in this directory and in the environment counts for nothing.
     let mut python = Command::new(venv.join("bin/python"));
     assert_eq!(run(python.args(["-I", "-c", PYTHON])), expected());
     fs::remove_dir_all(venv).expect("it can be removed");
@@ -217,16 +222,16 @@ fn the_wheel_runs_where_it_is_installed() {
 #[test]
 fn the_tarball_runs_where_it_is_installed() {
     let Some(files) = files() else { return };
-    let folder = scratch("npm");
+    let directory = scratch("npm");
     let mut install = Command::new("npm");
     install.args(["install", "--offline", "--no-audit", "--no-fund"]);
     install.arg(files.join(format!("eventout-{VERSION}.tgz")));
-    run(install.current_dir(&folder));
-    fs::write(folder.join("user.mjs"), JAVASCRIPT).expect("it can be written");
+    run(install.current_dir(&directory));
+    fs::write(directory.join("user.mjs"), JAVASCRIPT).expect("it can be written");
     let mut node = Command::new("node");
-    node.arg("user.mjs").current_dir(&folder);
+    node.arg("user.mjs").current_dir(&directory);
     assert_eq!(run(node.env_remove("NODE_PATH")), expected());
-    fs::remove_dir_all(folder).expect("it can be removed");
+    fs::remove_dir_all(directory).expect("it can be removed");
 }
 
 #[test]
@@ -247,14 +252,14 @@ fn a_version_that_differs_is_told_before_anything_is_made() {
         "wit/types.wit",
     ];
     run(copy.args(&files[..3]).arg(&checkout).current_dir(root()));
-    let folder = checkout.join("files");
+    let directory = checkout.join("files");
     // As many bytes as before, so the component stays one.
     let other = VERSION.replace(|digit: char| digit.is_ascii_digit(), "9");
     for name in files {
         let mut sed = Command::new("sed");
         sed.arg("--in-place").arg(format!("s/{VERSION}/{other}/g"));
         run(sed.arg(name).current_dir(&checkout).env("LC_ALL", "C"));
-        let output = release(&checkout, &folder);
+        let output = release(&checkout, &directory);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
             stderr,
@@ -263,7 +268,48 @@ fn a_version_that_differs_is_told_before_anything_is_made() {
             )
         );
         assert_eq!(output.status.code(), Some(1));
-        assert!(!folder.exists(), "{}", folder.display());
+        assert!(!directory.exists(), "{}", directory.display());
         fs::copy(root().join(name), checkout.join(name)).expect("it can be copied");
     }
+}
+
+#[test]
+fn the_crate_for_crates_io_has_the_contract_and_the_component_in_it() {
+    let target = scratch("package");
+    let mut package = Command::new(env!("CARGO"));
+    package
+        .args([
+            "package",
+            "--quiet",
+            "--locked",
+            "--no-verify",
+            "--allow-dirty",
+        ])
+        .args(["--package", "eventout", "--target-dir"])
+        .arg(&target)
+        .current_dir(root());
+    run(&mut package);
+    let name = format!("eventout-{}", env!("CARGO_PKG_VERSION"));
+    let packages = target.join("package");
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xf").arg(format!("{name}.crate"));
+    run(unpack.current_dir(&packages));
+    // They are links to outside of the package.
+    for (inside, outside) in [
+        ("eventout.wasm", "guest/eventout.wasm"),
+        ("wit/world.wit", "wit/world.wit"),
+        ("wit/types.wit", "wit/types.wit"),
+        ("wit/sandbox.wit", "wit/sandbox.wit"),
+        ("wit/events.wit", "wit/events.wit"),
+        ("wit/format.wit", "wit/format.wit"),
+        ("README.md", "README.md"),
+        ("LICENSE", "LICENSE"),
+    ] {
+        let packed = fs::read(packages.join(&name).join(inside)).expect(inside);
+        let original = fs::read(root().join(outside)).expect(outside);
+        assert!(packed == original, "{inside} is not {outside}");
+    }
+    let manifest = fs::read_to_string(packages.join(&name).join("Cargo.toml"));
+    let manifest = manifest.expect("a package has one");
+    assert!(!manifest.contains("path = \".."), "{manifest}");
 }

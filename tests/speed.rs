@@ -1,5 +1,5 @@
-//! How fast it is, as ratios: `cargo bench` prints the tables, and with `calls` or `processes` behind `--` only
-//! those of that kind.
+//! How fast it is, as ratios: `cargo bench` prints the tables, and with `calls`, `processes` or `cgroups` behind
+//! `--` only those of that kind.
 //!
 //! What is compared runs in turns, in rounds of some milliseconds, and the fastest round of each counts: other
 //! work on the machine can only make a round slower. Results are checked before they are timed. There is no
@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eventout::{
-    Component, Container, Dialect, Events, Limits, Listed, Plugin, Result, Snapshot, Source, Spec,
+    Component, Container, ContainerInfo, Format, Limits, Monitor, Plugin, Result, Snapshot, Source,
+    SourceSpec,
 };
-use guest::event::{Event, Sandbox};
+use guest::accounting::Sandbox;
 use guest::json;
-use guest::types::{self, List, SandboxUsage};
-use tests::{RUNSC, detach, judge, missing, program, root, runsc, scratch};
+use guest::types::EventOut;
+use tests::{RUNSC, artifact, detach, judge, missing, program, root, runsc, scratch};
 
 /// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
 fn sandbox(containers: u64) -> Snapshot {
@@ -44,15 +45,15 @@ fn sandbox(containers: u64) -> Snapshot {
         .zip(&ids)
         .map(|(n, id)| Container {
             id: id.clone(),
-            pids: n % 7 + 1,
-            cpu_ns: Some(n * 1_234_567_891),
+            pids_count: n % 7 + 1,
+            cpu_usage: Some(n * 1_234_567_891),
             ..Container::default()
         })
         .collect();
     Snapshot {
-        root: containers[0].id.clone(),
-        memory_bytes: 12_345_678_901,
-        cgroup_cpu_ns: Some(98_765_432_101_234),
+        root_container: containers[0].id.clone(),
+        memory_usage: Some(12_345_678_901),
+        cgroup_cpu_usage: Some(98_765_432_101_234),
         containers,
         ..Snapshot::default()
     }
@@ -62,7 +63,7 @@ fn sandbox(containers: u64) -> Snapshot {
 struct Always(Arc<Snapshot>);
 
 impl Source for Always {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         Ok(Vec::new())
     }
 
@@ -80,69 +81,37 @@ fn limits() -> Limits {
     }
 }
 
-fn events(snapshot: &Arc<Snapshot>) -> Events {
+fn events(snapshot: &Arc<Snapshot>) -> Monitor {
     let component = Component::builtin(limits()).expect("it was compiled for this machine");
-    Events::new(&component, Box::new(Always(Arc::clone(snapshot))))
+    Monitor::new(&component, Box::new(Always(Arc::clone(snapshot))))
 }
 
 /// The same component, from its file: one that can be interrupted.
-fn foreign_events(snapshot: &Arc<Snapshot>) -> Events {
-    let file = root().join("guest/eventout.wasm");
-    match Plugin::from_file(&file, limits()).expect("it is a component") {
+fn foreign_events(snapshot: &Arc<Snapshot>) -> Monitor {
+    match Plugin::from_file(&artifact::path(), limits()).expect("it is a component") {
         Plugin::Events(component) => {
-            Events::new(&component, Box::new(Always(Arc::clone(snapshot))))
+            Monitor::new(&component, Box::new(Always(Arc::clone(snapshot))))
         }
         Plugin::Formatter(_) => panic!("it computes events"),
     }
 }
 
-/// What the component does between the question and the answer, natively: the facts are copied, as the
-/// functions of a host copy them.
-fn native<T>(snapshot: &Snapshot, id: &str, answer: impl FnOnce(Event<'_>) -> T) -> T {
+/// Computes the event with the component's own code, natively: the facts are copied, as the functions of a host
+/// copy them.
+fn native(snapshot: &Snapshot, id: &str) -> EventOut {
     let containers = &snapshot.containers;
     let mine = containers.iter().find(|container| container.id == id);
-    let pids = mine.expect("it is there").pids;
+    let pids = mine.expect("it exists").pids_count;
     let count = containers.len() as u64;
-    let root = (count > 1).then(|| snapshot.root.clone());
-    let mut listed = String::with_capacity(containers.iter().map(|c| c.id.len() + 1).sum());
-    let mut usage = Vec::with_capacity(containers.len());
-    for container in containers {
-        if !usage.is_empty() {
-            listed.push('\0');
-        }
-        listed.push_str(&container.id);
-        usage.extend(container.cpu_ns);
-    }
-    let facts = SandboxUsage {
-        memory: snapshot.memory_bytes,
-        container_count: count,
-        root_container: root.as_deref().map(Into::into).into(),
-        cpu: types::ContainerCpu {
-            containers: listed.as_str().into(),
-            usage: List::from(&usage[..]),
-        },
-    };
-    let sandbox = Sandbox::new(&facts).expect("one figure for each");
-    answer(Event::new(id, pids, &sandbox))
+    let root = (count > 1).then(|| snapshot.root_container.clone());
+    let usage = containers.iter();
+    let usage = usage.filter_map(|c| Some((c.id.clone(), c.cpu_usage?)));
+    let sandbox = Sandbox::new(snapshot.memory_usage, count, root, usage.collect());
+    sandbox.event(id.to_owned(), pids)
 }
 
-/// The event as a host has it in the end, in memory of its own.
-fn typed_of(event: Event<'_>) -> eventout::EventOut {
-    let event = event.out();
-    let usage = event.container_usage;
-    eventout::EventOut {
-        id: event.id.text().to_owned(),
-        pids: event.pids,
-        memory: event.memory,
-        container_usage: eventout::ContainerCpu {
-            containers: usage.containers.text().to_owned(),
-            usage: usage.usage.to_vec(),
-        },
-    }
-}
-
-fn line_of(event: Event<'_>) -> json::Written {
-    json::event_out(&event)
+fn native_json(snapshot: &Snapshot, id: &str) -> String {
+    json::event_out(native(snapshot, id))
 }
 
 /// The fastest round of each, in nanoseconds for one call. They run in turns.
@@ -186,8 +155,8 @@ fn go(judge: &Path, snapshot: &Snapshot) -> f64 {
 
 /// What Go prints of the last container.
 fn go_line(judge: &Path, snapshot: &Snapshot) -> String {
-    let folder = scratch("speed");
-    let file = folder.join("scenario.jsonl");
+    let directory = scratch("speed");
+    let file = directory.join("scenario.jsonl");
     fs::write(&file, serde_json::to_vec(snapshot).expect("JSON")).expect("a file");
     let mut command = Command::new(judge);
     let output = command
@@ -205,23 +174,20 @@ fn calls() {
         "| containers | event-json | native | ÷ native | Go | ÷ Go | event | native | ÷ native | interruptible, ÷ |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    for n in [1, 100, 1000, 10_000] {
+    for n in [1, 10, 100, 1000] {
         let snapshot = Arc::new(sandbox(n));
         let id = snapshot.containers.last().expect("one or more").id.clone();
         let (mut with_json, mut typed) = (events(&snapshot), events(&snapshot));
         let mut foreign = foreign_events(&snapshot);
 
-        let line = with_json.now().and_then(|mut now| now.event_json(&id));
+        let line = with_json.sample().and_then(|mut now| now.event_json(&id));
         let line = line.expect("it never fails");
-        assert_eq!(line, native(&snapshot, &id, line_of).text());
-        let out = typed.now().and_then(|mut now| now.event(&id));
-        let (out, same) = (
-            out.expect("it never fails"),
-            native(&snapshot, &id, typed_of),
-        );
+        assert_eq!(line, native_json(&snapshot, &id));
+        let out = typed.sample().and_then(|mut now| now.event(&id));
+        let (out, same) = (out.expect("it never fails"), native(&snapshot, &id));
         assert_eq!(out.container_usage, same.container_usage);
         assert_eq!((out.pids, out.memory), (same.pids, same.memory));
-        let same = foreign.now().and_then(|mut now| now.event_json(&id));
+        let same = foreign.sample().and_then(|mut now| now.event_json(&id));
         assert_eq!(line, same.expect("it never fails"));
         let go = judge.as_ref().map(|judge| {
             assert_eq!(line, go_line(judge, &snapshot));
@@ -229,26 +195,26 @@ fn calls() {
         });
 
         let mut component_json = || {
-            let line = with_json.now().and_then(|mut now| now.event_json(&id));
+            let line = with_json.sample().and_then(|mut now| now.event_json(&id));
             black_box(line.expect("it never fails"));
         };
-        let mut native_json = || {
-            black_box(native(black_box(&snapshot), &id, line_of));
+        let mut native_line = || {
+            black_box(native_json(black_box(&snapshot), &id));
         };
         let mut component = || {
-            let out = typed.now().and_then(|mut now| now.event(&id));
+            let out = typed.sample().and_then(|mut now| now.event(&id));
             black_box(out.expect("it never fails"));
         };
         let mut native_typed = || {
-            black_box(native(black_box(&snapshot), &id, typed_of));
+            black_box(native(black_box(&snapshot), &id));
         };
         let mut foreign_json = || {
-            let line = foreign.now().and_then(|mut now| now.event_json(&id));
+            let line = foreign.sample().and_then(|mut now| now.event_json(&id));
             black_box(line.expect("it never fails"));
         };
         let best = race(&mut [
             ("component, JSON", &mut component_json),
-            ("native, JSON", &mut native_json),
+            ("native, JSON", &mut native_line),
             ("component", &mut component),
             ("native", &mut native_typed),
             ("interruptible, JSON", &mut foreign_json),
@@ -271,13 +237,13 @@ fn calls() {
     }
 }
 
-/// A call that asks the host nothing: no event can take less.
+/// A call without a call of the host: no event can take less.
 fn crossing() {
     let snapshot = Arc::new(sandbox(1));
-    let id = snapshot.root.clone();
+    let id = snapshot.root_container.clone();
     let mut events = events(&snapshot);
     let line = events.oom_json(&id).expect("it never fails");
-    assert_eq!(line, json::oom_event(&id).text());
+    assert_eq!(line, json::oom_event(&id));
     let mut component = || {
         black_box(events.oom_json(&id).expect("it never fails"));
     };
@@ -286,29 +252,51 @@ fn crossing() {
     };
     let best = race(&mut [("component", &mut component), ("native", &mut native)]);
     let [component, native] = [best[0], best[1]].map(|ns| ns / 1000.0);
-    println!("\n`oom-json`, which asks nothing: {component:.2} µs, natively {native:.2} µs");
+    println!(
+        "\n`oom-json`, which calls no host function: {component:.2} µs, natively {native:.2} µs"
+    );
 }
 
-/// One line of each container of a sandbox.
-fn sweep() {
+/// A line in runc's format with all that runc prints, and 40 entries of memory.stat.
+fn full_line() {
+    let goldens = root().join("tests/goldens");
+    let scenario = SourceSpec::Scenario(goldens.join("everything-that-runc-tells.jsonl"));
+    let golden = goldens.join("everything-that-runc-tells.runc");
+    let golden = fs::read_to_string(golden).expect("it is committed");
+    let component = Component::builtin(limits()).expect("it was compiled for this machine");
+    let mut events = Monitor::new(&component, scenario.open().expect("it is valid"));
+    let mut sample = events.sample().expect("it is valid");
+    let mut line = || sample.stats_json("all", Format::Runc).expect("it exists");
+    assert_eq!(line() + "\n", golden);
+    let mut full = || {
+        black_box(line());
+    };
+    let best = race(&mut [("full line", &mut full)])[0];
+    let bytes = golden.len();
+    println!(
+        "\n`stats-json` in runc's format, {bytes} bytes: {:.1} µs",
+        best / 1e3
+    );
+}
+
+/// A line of each container of a sandbox, each by a call of its own.
+fn all_containers() {
     println!("\n| containers | a line of each | for one |");
     println!("|---|---|---|");
-    for n in [100, 1000, 10_000] {
+    for n in [2, 20, 100] {
         let snapshot = Arc::new(sandbox(n));
         let ids: Vec<_> = snapshot.containers.iter().map(|c| c.id.clone()).collect();
         let mut events = events(&snapshot);
-        let mut now = events.now().expect("it never fails");
-        let lines = now.stats_lines(&ids, Dialect::Runsc);
-        for (id, line) in ids.iter().zip(&lines).step_by(97) {
-            let alone = now.stats_json(id, Dialect::Runsc).expect("it never fails");
-            assert_eq!(line.as_ref().expect("it never fails"), &alone);
-        }
+        let mut sample = events.sample().expect("it never fails");
         let mut all = || {
-            black_box(now.stats_lines(&ids, Dialect::Runsc));
+            for id in &ids {
+                let line = sample.stats_json(id, Format::Gvisor);
+                black_box(line.expect("it never fails"));
+            }
         };
-        let best = race(&mut [("sweep", &mut all)])[0];
+        let best = race(&mut [("all", &mut all)])[0];
         println!(
-            "| {n} | {:.2} ms | {:.2} µs |",
+            "| {n} | {:.3} ms | {:.2} µs |",
             best / 1e6,
             best / 1e3 / n as f64
         );
@@ -340,14 +328,14 @@ struct Started {
 }
 
 impl Started {
-    fn new(runtime: &Path, options: &[&str], folder: &Path) -> Self {
-        let bundle = folder.join("bundle");
+    fn new(runtime: &Path, options: &[&str], directory: &Path) -> Self {
+        let bundle = directory.join("bundle");
         tests::bundle(runtime, &bundle, "sleep 1000", |spec| {
             spec["linux"]["cgroupsPath"] = "/eventout-speed".into();
         });
         let started = Self {
             runtime: runtime.to_owned(),
-            state: folder.join("state"),
+            state: directory.join("state"),
         };
         let mut command = started.command();
         command
@@ -355,7 +343,7 @@ impl Started {
             .args(["run", "--detach", "--bundle"])
             .arg(&bundle)
             .arg("speed");
-        detach(&mut command, folder);
+        detach(&mut command, directory);
         started
     }
 
@@ -383,13 +371,15 @@ fn start_up() {
             best[step] = best[step].min((now - at).as_secs_f64() * 1e6);
             at = now;
         };
-        let source = Spec::Demo.open().expect("there is a demo");
+        let source = SourceSpec::Demo.open().expect("there is a demo");
         lap(0);
         let component = Component::builtin(Limits::default()).expect("it was compiled");
         lap(1);
-        let mut events = Events::new(&component, source);
+        let mut events = Monitor::new(&component, source);
         let mut line = || {
-            let line = events.now().and_then(|mut now| now.stats_json("web", None));
+            let line = events
+                .sample()
+                .and_then(|mut now| now.stats_json("web", None));
             assert!(line.expect("it never fails").contains(r#""id":"web""#));
         };
         line();
@@ -455,6 +445,146 @@ fn stream() {
     println!("{} of memory.", peak.expect("Linux tells it").trim());
 }
 
+/// Cgroups of the v1 hierarchies of this machine, empty ones, which go when this does.
+struct Cgroups(Vec<PathBuf>);
+
+impl Cgroups {
+    /// The interface files that a line in runc's format is made of.
+    const FILES: [(&str, &[&str]); 4] = [
+        (
+            "memory",
+            &[
+                "memory.stat",
+                "memory.usage_in_bytes",
+                "memory.max_usage_in_bytes",
+                "memory.failcnt",
+                "memory.limit_in_bytes",
+                "memory.kmem.usage_in_bytes",
+                "memory.kmem.max_usage_in_bytes",
+                "memory.kmem.failcnt",
+                "memory.kmem.limit_in_bytes",
+                "memory.kmem.tcp.usage_in_bytes",
+                "memory.kmem.tcp.max_usage_in_bytes",
+                "memory.kmem.tcp.failcnt",
+                "memory.kmem.tcp.limit_in_bytes",
+            ],
+        ),
+        ("pids", &["pids.current", "pids.max"]),
+        (
+            "cpuacct",
+            &["cpuacct.usage_all", "cpuacct.usage_percpu", "cpuacct.stat"],
+        ),
+        ("cpu", &["cpu.stat"]),
+    ];
+
+    /// Makes so many cgroups below one parent. `None` if this machine has no v1 hierarchies, or refuses.
+    fn new(count: usize) -> Option<Self> {
+        let mut cgroups = Self(Vec::new());
+        for (controller, _) in Self::FILES {
+            let parent = Path::new("/sys/fs/cgroup")
+                .join(controller)
+                .join("eventout-speed");
+            // cpu and cpuacct may be one hierarchy.
+            if fs::create_dir(&parent).is_err() && !parent.is_dir() {
+                return None;
+            }
+            for n in 0..count {
+                let _ = fs::create_dir(parent.join(n.to_string()));
+            }
+            cgroups.0.push(parent);
+        }
+        Some(cgroups)
+    }
+
+    /// Reads the interface files of all of them once, one after the other.
+    fn read_all(&self, count: usize) {
+        for n in 0..count {
+            for (parent, (_, files)) in self.0.iter().zip(Self::FILES) {
+                for file in files {
+                    // Kernels differ in the files that they have.
+                    let _ = black_box(fs::read(parent.join(n.to_string()).join(file)));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for parent in &self.0 {
+            for child in fs::read_dir(parent).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(child.path());
+            }
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+/// Returns the CPU time of a process so far, in microseconds in user space and in the kernel.
+fn cpu_time(process: &str) -> [f64; 2] {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let mut ticks = fields.split_whitespace().skip(11);
+    // In ticks of 10 ms.
+    let mut next = || {
+        ticks
+            .next()
+            .and_then(|t| t.parse::<f64>().ok())
+            .expect("a number")
+            * 1e4
+    };
+    [next(), next()]
+}
+
+/// A stream of live cgroups, beside a loop that only reads the same files.
+fn live_cgroups() {
+    const SECONDS: usize = 20;
+    println!("\n| live v1 cgroups, a line of each a second | user | kernel | total, a line |");
+    println!("|---|---|---|---|");
+    for count in [100, 1000] {
+        let Some(cgroups) = Cgroups::new(count) else {
+            return println!("| not run: no v1 hierarchies, or not root | | | |");
+        };
+        let row = |name: &str, before: [f64; 2], after: [f64; 2], lines: usize| {
+            let [user, kernel] = [0, 1].map(|at| (after[at] - before[at]) / lines as f64);
+            let total = user + kernel;
+            println!("| {count}: {name} | {user:.0} µs | {kernel:.0} µs | {total:.0} µs |");
+        };
+        let mut command = program();
+        command
+            .args(["--source", "cgroup:/sys/fs/cgroup/memory/eventout-speed"])
+            .args(["events", "--all", "--interval=1s"])
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut lines = |count: usize| {
+            for _ in 0..count {
+                let line = stdout.next().expect("it goes on").expect("UTF-8");
+                assert!(line.starts_with(r#"{"type":"stats","id":""#), "{line:?}");
+            }
+        };
+        let process = child.id().to_string();
+        lines(count);
+        let before = cpu_time(&process);
+        lines(count * SECONDS);
+        row("eventout", before, cpu_time(&process), count * SECONDS);
+        let _ = child.kill();
+        let _ = child.wait();
+        let rounds = 20_000 / count;
+        cgroups.read_all(count);
+        let before = cpu_time("self");
+        for _ in 0..rounds {
+            cgroups.read_all(count);
+        }
+        row(
+            "open, read and close the files",
+            before,
+            cpu_time("self"),
+            count * rounds,
+        );
+    }
+}
+
 /// What this was measured on.
 fn machine() {
     let run = |command: &str, args: &[&str]| {
@@ -484,10 +614,10 @@ fn machine() {
 fn starts() {
     println!("\n| command | fastest run | ÷ |");
     println!("|---|---|---|");
-    let folder = scratch("speed-starts");
-    let file = folder.join("one.jsonl");
+    let directory = scratch("speed-starts");
+    let file = directory.join("one.jsonl");
     fs::write(&file, serde_json::to_vec(&sandbox(1)).expect("JSON")).expect("a file");
-    let id = sandbox(1).root;
+    let id = sandbox(1).root_container;
     let mut ours = program();
     let spec = format!("scenario:{}", file.display());
     ours.args(["--source", &spec, "events", "--stats", &id]);
@@ -525,8 +655,8 @@ fn starts() {
                 continue;
             }
         };
-        let folder = scratch("speed-starts");
-        let container = Started::new(&runtime, options, &folder);
+        let directory = scratch("speed-starts");
+        let container = Started::new(&runtime, options, &directory);
         let mut theirs = container.command();
         theirs.args(["events", "--stats", "speed"]);
         let mut ours = program();
@@ -551,11 +681,15 @@ fn main() {
     if wants("calls") {
         calls();
         crossing();
-        sweep();
+        full_line();
+        all_containers();
     }
     if wants("processes") {
         start_up();
         starts();
         stream();
+    }
+    if wants("cgroups") {
+        live_cgroups();
     }
 }

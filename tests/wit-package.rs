@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let path = PathBuf::from(&folder).join(format!("{file}.{kind}"));
         fs::write(&path, bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))
     };
-    write("wasm", &encode(&resolve, package)?)?;
+    write("wasm", &encode(&resolve, package, false)?)?;
     let mut printer = WitPrinter::default();
     printer.print(&resolve, package, &[])?;
     write("wit", String::from(printer.output).as_bytes())?;

@@ -1,20 +1,18 @@
-//! Answers what eventout asks, `eventout:stats/sandbox`, from control groups: those in the folder that the runtime
-//! opens as `/cgroup`. A container is a child group there, alone in its sandbox.
+//! Exports `eventout:stats/sandbox` with facts from cgroups: those in the directory that the runtime opens as
+//! `/cgroup`. A container is a child cgroup there, alone in its sandbox.
 //!
-//! The folder is a group of cgroup v2, or is laid out like `/sys/fs/cgroup` of a v1 or hybrid machine: a folder for
-//! each controller, and maybe `unified` for v2. What v1 has no controller for is read in v2.
+//! The directory is a cgroup of v2, or is laid out like `/sys/fs/cgroup` on a machine with cgroup v1 or a hybrid one: a
+//! directory for each controller, and maybe `unified` for v2. Controllers that v1 does not have are read in v2.
 //!
-//! Of the contract's `stats` this tells CPU time, throttling, memory and tasks. All else is not known.
+//! Of the contract's `stats`, it reads CPU time, throttling, memory and tasks.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use eventout::stats::types::{
-    ContainerCpu, Cpu, CpuUsage, Memory, MemoryEntry, Pids, Stats, Throttling,
-};
-use exports::eventout::stats::sandbox::{Error, Guest, SandboxUsage};
+use eventout::stats::types::{Cpu, CpuUsage, Memory, MemoryEntry, Pids, Stats, Throttling};
+use exports::eventout::stats::sandbox::{Error, Guest};
 
 wit_bindgen::generate!({
     inline: "package example:provider; world provider { export eventout:stats/sandbox@0.1.0; }",
@@ -25,94 +23,81 @@ wit_bindgen::generate!({
 });
 export!(Cgroups);
 
-type Answer<T> = Result<T, Error>;
+type Result<T> = std::result::Result<T, Error>;
 
-/// The folder that the runtime opens.
+/// The directory that the runtime opens.
 const ROOT: &str = "/cgroup";
 
 thread_local! {
-    /// The container that was found last. All answers are about this reading of it.
-    static READING: RefCell<Option<Reading>> = const { RefCell::new(None) };
+    /// The sample of the container that was named last. All facts are from it.
+    static SAMPLE: RefCell<Option<Sample>> = const { RefCell::new(None) };
 }
 
-/// One reading of one container.
+/// The facts about one container at one moment.
 #[derive(Clone)]
-struct Reading {
+struct Sample {
     id: String,
-    /// Live tasks.
-    pids: u64,
-    /// In bytes.
-    memory: u64,
-    /// In nanoseconds. `None` where it is not accounted.
-    cpu: Option<u64>,
+    pids_count: u64,
     stats: Stats,
+}
+
+fn sample() -> Result<Sample> {
+    let sample = SAMPLE.with_borrow(Clone::clone);
+    sample.ok_or_else(|| unavailable("no container was named"))
 }
 
 struct Cgroups;
 
 impl Guest for Cgroups {
-    /// The first question of all: this is when the group is read.
-    fn pids_count(container: String) -> Answer<u64> {
-        let reading = read(&container)?;
-        let pids = reading.pids;
-        READING.set(Some(reading));
-        Ok(pids)
+    /// Takes the sample, since this function is called first.
+    fn pids_count(container: String) -> Result<u64> {
+        let sample = take_sample(&container)?;
+        let pids_count = sample.pids_count;
+        SAMPLE.set(Some(sample));
+        Ok(pids_count)
     }
 
-    fn update_memory_usage() -> Answer<()> {
-        Ok(())
+    fn memory_usage() -> Result<Option<u64>> {
+        Ok(sample()?.stats.memory.usage.usage)
     }
 
-    fn usage() -> Answer<SandboxUsage> {
-        let reading = reading()?;
-        Ok(SandboxUsage {
-            memory: reading.memory,
-            container_count: 1,
-            root_container: None,
-            cpu: match reading.cpu.filter(|_| reading.pids > 0) {
-                Some(ns) => ContainerCpu {
-                    containers: reading.id,
-                    usage: vec![ns],
-                },
-                None => ContainerCpu::default(),
-            },
-        })
+    fn container_count() -> Result<u64> {
+        Ok(1)
     }
 
-    fn cgroup_cpu_usage() -> Answer<Option<u64>> {
-        Ok(reading()?.cpu)
+    fn root_container() -> Result<String> {
+        Ok(sample()?.id)
     }
 
-    /// Groups share nothing, so only the one that was read is in the sandbox in question.
-    fn container_stats(container: String) -> Answer<Option<Stats>> {
-        let reading = reading()?;
-        if reading.id != container {
-            return Err(Error::ContainerNotFound);
-        }
-        Ok(Some(reading.stats))
+    fn cpu_usage() -> Result<Vec<(String, u64)>> {
+        let sample = sample()?;
+        let total = sample.stats.cpu.usage.total;
+        let total = total.filter(|_| sample.pids_count > 0);
+        Ok(total.map(|total| (sample.id, total)).into_iter().collect())
+    }
+
+    fn cgroup_cpu_usage() -> Result<Option<u64>> {
+        Ok(sample()?.stats.cpu.usage.total)
+    }
+
+    fn container_stats(_: String) -> Result<Option<Stats>> {
+        Ok(Some(sample()?.stats))
     }
 }
 
-fn reading() -> Answer<Reading> {
-    READING
-        .with_borrow(Clone::clone)
-        .ok_or_else(|| Error::Unavailable("no container has been read".to_owned()))
-}
-
-/// Reads a container.
-fn read(id: &str) -> Answer<Reading> {
-    let group = Group::find(id)?;
-    group.read(id).map_err(|error| {
-        // A group goes away in one hierarchy after the other, and its files before it.
-        let mut folders = group.0.iter().map(|(_, folder)| folder);
-        match folders.all(|folder| folder.is_dir()) {
+fn take_sample(id: &str) -> Result<Sample> {
+    let cgroup = Cgroup::find(id)?;
+    cgroup.sample(id).map_err(|error| {
+        // A cgroup is removed from one hierarchy after the other, and its files before it.
+        let mut directories = cgroup.0.iter().map(|(_, directory)| directory);
+        match directories.all(|directory| directory.is_dir()) {
             true => error,
             false => Error::ContainerNotFound,
         }
     })
 }
 
-/// Whether an ID is the name of a folder, and leads nowhere else.
+/// Returns whether an ID is the name of a directory, not a path.
 fn is_name(id: &str) -> bool {
     !matches!(id, "" | "." | "..") && id.len() <= 255 && !id.contains(['/', '\0'])
 }
@@ -120,85 +105,81 @@ fn is_name(id: &str) -> bool {
 /// The controllers of v1 that are read.
 const V1: [&str; 4] = ["memory", "pids", "cpuacct", "cpu"];
 
-/// The v2 hierarchy, by the name of its folder on hybrid machines.
+/// The v2 hierarchy, named like its directory on hybrid machines.
 const V2: &str = "unified";
 
-/// The folders of one group, by controller.
-struct Group(Vec<(&'static str, PathBuf)>);
+/// The directories of one cgroup, by controller.
+struct Cgroup(Vec<(&'static str, PathBuf)>);
 
-impl Group {
-    fn find(id: &str) -> Answer<Self> {
+impl Cgroup {
+    fn find(id: &str) -> Result<Self> {
         if !is_name(id) {
             return Err(Error::ContainerNotFound);
         }
-        let mut folders = Vec::new();
+        let mut directories = Vec::new();
         if Path::new(ROOT).join("cgroup.controllers").exists() {
-            folders.push((V2, Path::new(ROOT).join(id)));
+            directories.push((V2, Path::new(ROOT).join(id)));
         } else {
-            let because = |e| unavailable(format!("cannot list cgroups in {ROOT}: {e}"));
-            for entry in fs::read_dir(ROOT).map_err(because)? {
-                let entry = entry.map_err(because)?;
+            let cannot_list = |e| unavailable(format!("cannot list {ROOT}: {e}"));
+            for entry in fs::read_dir(ROOT).map_err(cannot_list)? {
+                let entry = entry.map_err(cannot_list)?;
                 let name = entry.file_name().into_string().unwrap_or_default();
                 for controller in V1.into_iter().chain([V2]) {
                     if name.split(',').any(|part| part == controller) {
-                        folders.push((controller, entry.path().join(id)));
+                        directories.push((controller, entry.path().join(id)));
                     }
                 }
             }
-            if folders.is_empty() {
-                let why = "it is neither of cgroup v2 nor laid out like /sys/fs/cgroup";
-                return Err(unavailable(format!("cannot find cgroups in {ROOT}: {why}")));
+            if directories.is_empty() {
+                return Err(unavailable(format!(
+                    "{ROOT} is neither a cgroup of v2 nor laid out like /sys/fs/cgroup"
+                )));
             }
         }
-        folders.retain(|(_, folder)| folder.is_dir());
-        match folders.is_empty() {
+        directories.retain(|(_, directory)| directory.is_dir());
+        match directories.is_empty() {
             true => Err(Error::ContainerNotFound),
-            false => Ok(Self(folders)),
+            false => Ok(Self(directories)),
         }
     }
 
-    fn folder(&self, controller: &str) -> Option<&Path> {
-        let mut folders = self.0.iter();
-        let (_, folder) = folders.find(|(name, _)| *name == controller)?;
-        Some(folder)
+    fn directory(&self, controller: &str) -> Option<&Path> {
+        let mut directories = self.0.iter();
+        let (_, directory) = directories.find(|(name, _)| *name == controller)?;
+        Some(directory)
     }
 
-    fn read(&self, id: &str) -> Answer<Reading> {
+    fn sample(&self, id: &str) -> Result<Sample> {
         let stats = Stats {
             cpu: self.cpu()?,
             memory: self.memory()?,
             pids: self.pids()?,
             ..Stats::default()
         };
-        let (Some(memory), Some(pids)) = (stats.memory.usage.usage, stats.pids.current) else {
-            let why = "no controller accounts for both memory and pids";
-            return Err(unavailable(format!("cannot read cgroup {id:?}: {why}")));
-        };
-        Ok(Reading {
+        let pids_count = stats.pids.current;
+        Ok(Sample {
             id: id.to_owned(),
-            pids,
-            memory,
-            cpu: stats.cpu.usage.total,
+            pids_count: pids_count.ok_or_else(|| unavailable("no controller counts tasks"))?,
             stats,
         })
     }
 
-    fn cpu(&self) -> Answer<Cpu> {
+    fn cpu(&self) -> Result<Cpu> {
         let mut cpu = Cpu::default();
-        if let Some(folder) = self.folder("cpuacct") {
+        if let Some(directory) = self.directory("cpuacct") {
             // In ticks of 1/100 s, on every machine that Linux containers run on.
-            let stat = Table::read(folder, "cpuacct.stat")?;
-            let (percpu_user, percpu_kernel) = by_mode(&folder.join("cpuacct.usage_all"))?;
+            let stat = Table::read(directory, "cpuacct.stat")?;
+            let (percpu_user, percpu_kernel) = by_mode(&directory.join("cpuacct.usage_all"))?;
             cpu.usage = CpuUsage {
-                total: figure(folder, "cpuacct.usage")?,
+                total: value(directory, "cpuacct.usage")?,
                 user: stat.get("user", 10_000_000)?,
                 kernel: stat.get("system", 10_000_000)?,
-                percpu: figures(&folder.join("cpuacct.usage_percpu"))?,
+                percpu: values(&directory.join("cpuacct.usage_percpu"))?,
                 percpu_kernel,
                 percpu_user,
             };
-        } else if let Some(folder) = self.folder(V2) {
-            let stat = Table::read(folder, "cpu.stat")?;
+        } else if let Some(directory) = self.directory(V2) {
+            let stat = Table::read(directory, "cpu.stat")?;
             cpu.usage = CpuUsage {
                 total: stat.get("usage_usec", 1000)?,
                 user: stat.get("user_usec", 1000)?,
@@ -206,8 +187,8 @@ impl Group {
                 ..CpuUsage::default()
             };
         }
-        if let Some(folder) = self.folder("cpu").or(self.folder(V2)) {
-            let stat = Table::read(folder, "cpu.stat")?;
+        if let Some(directory) = self.directory("cpu").or(self.directory(V2)) {
+            let stat = Table::read(directory, "cpu.stat")?;
             cpu.throttling = Throttling {
                 periods: stat.get("nr_periods", 1)?,
                 throttled_periods: stat.get("nr_throttled", 1)?,
@@ -220,17 +201,17 @@ impl Group {
         Ok(cpu)
     }
 
-    fn memory(&self) -> Answer<Memory> {
-        if let Some(folder) = self.folder("memory") {
+    fn memory(&self) -> Result<Memory> {
+        if let Some(directory) = self.directory("memory") {
             let entry = |kind: &str| {
                 Ok(MemoryEntry {
-                    limit: figure(folder, &format!("{kind}.limit_in_bytes"))?,
-                    usage: figure(folder, &format!("{kind}.usage_in_bytes"))?,
-                    max: figure(folder, &format!("{kind}.max_usage_in_bytes"))?,
-                    failcnt: figure(folder, &format!("{kind}.failcnt"))?,
+                    limit: value(directory, &format!("{kind}.limit_in_bytes"))?,
+                    usage: value(directory, &format!("{kind}.usage_in_bytes"))?,
+                    max: value(directory, &format!("{kind}.max_usage_in_bytes"))?,
+                    failcnt: value(directory, &format!("{kind}.failcnt"))?,
                 })
             };
-            let stat = Table::read(folder, "memory.stat")?;
+            let stat = Table::read(directory, "memory.stat")?;
             return Ok(Memory {
                 cache: stat.get("cache", 1)?,
                 usage: entry("memory")?,
@@ -241,23 +222,23 @@ impl Group {
                 psi: None,
             });
         }
-        let Some(folder) = self.folder(V2) else {
+        let Some(directory) = self.directory(V2) else {
             return Ok(Memory::default());
         };
-        let stat = Table::read(folder, "memory.stat")?;
+        let stat = Table::read(directory, "memory.stat")?;
         let usage = MemoryEntry {
-            limit: figure(folder, "memory.max")?,
-            usage: figure(folder, "memory.current")?,
-            max: figure(folder, "memory.peak")?,
+            limit: value(directory, "memory.max")?,
+            usage: value(directory, "memory.current")?,
+            max: value(directory, "memory.peak")?,
             failcnt: None,
         };
-        // Memory and swap together, as the contract and v1 have it. Without a limit on one there is none on both.
-        let both = |swap: Option<u64>, memory: Option<u64>| Some(swap?.saturating_add(memory?));
+        // Memory and swap together, as in the contract and v1. If one has no limit, the sum has none.
+        let sum = |swap: Option<u64>, memory: Option<u64>| Some(swap?.saturating_add(memory?));
         Ok(Memory {
             cache: stat.get("file", 1)?,
             swap: MemoryEntry {
-                limit: both(figure(folder, "memory.swap.max")?, usage.limit),
-                usage: both(figure(folder, "memory.swap.current")?, usage.usage),
+                limit: sum(value(directory, "memory.swap.max")?, usage.limit),
+                usage: sum(value(directory, "memory.swap.current")?, usage.usage),
                 ..MemoryEntry::default()
             },
             usage,
@@ -266,67 +247,66 @@ impl Group {
         })
     }
 
-    fn pids(&self) -> Answer<Pids> {
-        let Some(folder) = self.folder("pids").or(self.folder(V2)) else {
+    fn pids(&self) -> Result<Pids> {
+        let Some(directory) = self.directory("pids").or(self.directory(V2)) else {
             return Ok(Pids::default());
         };
         Ok(Pids {
-            current: figure(folder, "pids.current")?,
-            limit: figure(folder, "pids.max")?.filter(|limit| *limit < u64::MAX),
+            current: value(directory, "pids.current")?,
+            limit: value(directory, "pids.max")?.filter(|limit| *limit < u64::MAX),
         })
     }
 }
 
-/// The lines of a control file: names and figures.
+/// The lines of an interface file: names and values.
 struct Table {
-    /// Where they stand, for errors.
     path: PathBuf,
     rows: Vec<(String, u64)>,
 }
 
 impl Table {
-    /// Empty where there is no such file: controllers differ, and so do kernels.
-    fn read(folder: &Path, name: &str) -> Answer<Self> {
-        let path = folder.join(name);
+    /// Reads a table. It is empty if there is no such file: controllers differ, and so do kernels.
+    fn read(directory: &Path, name: &str) -> Result<Self> {
+        let path = directory.join(name);
         let text = text(&path)?.unwrap_or_default();
         let row = |line: &str| {
-            let (name, figure) = line.split_once(' ')?;
-            Some((name.to_owned(), number(figure)?))
+            let (name, value) = line.split_once(' ')?;
+            Some((name.to_owned(), number(value)?))
         };
         let rows = text
             .lines()
-            .map(|line| row(line).ok_or_else(|| odd(&path, line)));
-        let rows = rows.collect::<Answer<_>>()?;
+            .map(|line| row(line).ok_or_else(|| invalid(&path, line)));
+        let rows = rows.collect::<Result<_>>()?;
         Ok(Self { path, rows })
     }
 
-    /// The figure of that name, in the contract's unit: `factor` is how many of those one of the file's is.
-    fn get(&self, name: &str, factor: u64) -> Answer<Option<u64>> {
-        let Some((_, figure)) = self.rows.iter().find(|(key, _)| key == name) else {
+    /// Returns a value in the contract's unit, of which a unit of the file is `factor`.
+    fn get(&self, name: &str, factor: u64) -> Result<Option<u64>> {
+        let Some((_, value)) = self.rows.iter().find(|(key, _)| key == name) else {
             return Ok(None);
         };
-        let figure = figure.checked_mul(factor).map(Some);
-        figure.ok_or_else(|| odd(&self.path, name))
+        let value = value.checked_mul(factor).map(Some);
+        value.ok_or_else(|| invalid(&self.path, name))
     }
 }
 
-/// The figure in a control file, or none where there is no such file.
-fn figure(folder: &Path, name: &str) -> Answer<Option<u64>> {
-    let path = folder.join(name);
-    let figure = text(&path)?.map(|text| number(&text).ok_or_else(|| odd(&path, &text)));
-    figure.transpose()
+/// Reads the value in an interface file. `None` if there is no such file.
+fn value(directory: &Path, name: &str) -> Result<Option<u64>> {
+    let path = directory.join(name);
+    let value = text(&path)?.map(|text| number(&text).ok_or_else(|| invalid(&path, &text)));
+    value.transpose()
 }
 
-/// All figures in a control file, or none where there is no such file.
-fn figures(path: &Path) -> Answer<Vec<u64>> {
+/// Reads all values in an interface file. There are none if there is no such file.
+fn values(path: &Path) -> Result<Vec<u64>> {
     let text = text(path)?.unwrap_or_default();
     text.split_ascii_whitespace()
-        .map(|word| number(word).ok_or_else(|| odd(path, word)))
+        .map(|word| number(word).ok_or_else(|| invalid(path, word)))
         .collect()
 }
 
-/// User and system time by CPU: lines of a CPU and both, below a heading. Nothing where there is no such file.
-fn by_mode(path: &Path) -> Answer<(Vec<u64>, Vec<u64>)> {
+/// Reads user and system time by CPU: below a heading, lines of a CPU and both times.
+fn by_mode(path: &Path) -> Result<(Vec<u64>, Vec<u64>)> {
     let text = text(path)?.unwrap_or_default();
     let row = |line: &str| {
         let mut columns = line.split(' ').skip(1);
@@ -334,12 +314,12 @@ fn by_mode(path: &Path) -> Answer<(Vec<u64>, Vec<u64>)> {
     };
     text.lines()
         .skip(1)
-        .map(|line| row(line).ok_or_else(|| odd(path, line)))
+        .map(|line| row(line).ok_or_else(|| invalid(path, line)))
         .collect()
 }
 
-/// A figure. `max`, which stands for no limit, is the largest one. The kernel may print counters as negative for a
-/// moment: they count as 0.
+/// Parses a number. `max`, which stands for no limit, is the largest one. The kernel may print counters as negative for
+/// a moment: they count as 0.
 fn number(text: &str) -> Option<u64> {
     let text = text.trim_ascii();
     match text.strip_prefix('-') {
@@ -349,14 +329,14 @@ fn number(text: &str) -> Option<u64> {
     }
 }
 
-/// The text of a control file, or none where there is no such file.
-fn text(path: &Path) -> Answer<Option<String>> {
+/// Reads an interface file. `None` if there is no such file.
+fn text(path: &Path) -> Result<Option<String>> {
     /// In bytes.
     const LARGEST: u64 = 1 << 20;
     let read = || {
-        // In a folder of the user's making it could be a pipe that nobody writes to.
+        // In a directory that is not of a cgroup file system, it could be a pipe that nobody writes to.
         if !fs::metadata(path)?.is_file() {
-            return Err(std::io::Error::other("it is not a regular file"));
+            return Err(std::io::Error::other("not a regular file"));
         }
         let mut text = String::new();
         File::open(path)?
@@ -364,7 +344,7 @@ fn text(path: &Path) -> Answer<Option<String>> {
             .read_to_string(&mut text)?;
         match text.len() as u64 > LARGEST {
             true => Err(std::io::Error::other(format!(
-                "it is larger than {LARGEST} bytes"
+                "larger than {LARGEST} bytes"
             ))),
             false => Ok(text),
         }
@@ -376,12 +356,12 @@ fn text(path: &Path) -> Answer<Option<String>> {
     }
 }
 
-/// What stands in a control file and is no figure of 64 bits.
-fn odd(path: &Path, text: &str) -> Error {
+/// Returns the error for a text in an interface file that is not a number of 64 bits.
+fn invalid(path: &Path, text: &str) -> Error {
     let (path, text) = (path.display(), text.trim_ascii());
-    unavailable(format!("cannot read {path}: {text:.64?} is not a figure"))
+    unavailable(format!("cannot read {path}: {text:.64?} is not a number"))
 }
 
-fn unavailable(why: String) -> Error {
-    Error::Unavailable(why)
+fn unavailable(why: impl Into<String>) -> Error {
+    Error::Unavailable(why.into())
 }

@@ -1,10 +1,10 @@
-//! Answers what eventout asks, `eventout:stats/sandbox`, of a pod that is not there: the one in `pod.jsonl`, a scenario
-//! of one instant, without `stats`.
+//! Exports `eventout:stats/sandbox` for a pod that does not exist: the one in `pod.jsonl`, a scenario of one sample
+//! without `stats`.
 
 use std::sync::LazyLock;
 
-use eventout::stats::types::{ContainerCpu, Stats};
-use exports::eventout::stats::sandbox::{Error, Guest, SandboxUsage};
+use eventout::stats::types::Stats;
+use exports::eventout::stats::sandbox::{Error, Guest};
 use serde::Deserialize;
 
 wit_bindgen::generate!({
@@ -14,19 +14,17 @@ wit_bindgen::generate!({
 });
 export!(Mock);
 
-type Answer<T> = Result<T, Error>;
+type Result<T> = std::result::Result<T, Error>;
 
-static POD: LazyLock<Result<Pod, serde_json::Error>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("pod.jsonl")));
+static POD: LazyLock<Pod> =
+    LazyLock::new(|| serde_json::from_str(include_str!("pod.jsonl")).expect("it is valid"));
 
-/// A sandbox with all its containers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Pod {
-    /// The ID of the root container.
-    root: String,
-    memory_bytes: u64,
-    cgroup_cpu_ns: Option<u64>,
+    root_container: String,
+    memory_usage: Option<u64>,
+    cgroup_cpu_usage: Option<u64>,
     containers: Vec<Container>,
 }
 
@@ -34,57 +32,42 @@ struct Pod {
 #[serde(deny_unknown_fields)]
 struct Container {
     id: String,
-    /// Live tasks.
-    pids: u64,
-    /// `None` where there is no live thread group.
-    cpu_ns: Option<u64>,
-}
-
-fn pod() -> Answer<&'static Pod> {
-    let pod = POD.as_ref();
-    pod.map_err(|e| Error::Unavailable(format!("cannot read pod.jsonl: {e}")))
-}
-
-fn container(id: &str) -> Answer<&'static Container> {
-    let mut containers = pod()?.containers.iter();
-    containers
-        .find(|c| c.id == id)
-        .ok_or(Error::ContainerNotFound)
+    pids_count: u64,
+    cpu_usage: Option<u64>,
 }
 
 struct Mock;
 
 impl Guest for Mock {
-    fn pids_count(id: String) -> Answer<u64> {
-        Ok(container(&id)?.pids)
+    fn pids_count(id: String) -> Result<u64> {
+        let container = POD.containers.iter().find(|c| c.id == id);
+        Ok(container.ok_or(Error::ContainerNotFound)?.pids_count)
     }
 
-    fn update_memory_usage() -> Answer<()> {
-        Ok(())
+    fn memory_usage() -> Result<Option<u64>> {
+        Ok(POD.memory_usage)
     }
 
-    fn usage() -> Answer<SandboxUsage> {
-        let pod = pod()?;
-        let listed = pod.containers.iter();
-        let listed = listed.filter_map(|c| Some((c.id.as_str(), c.cpu_ns?)));
-        let (ids, usage): (Vec<_>, _) = listed.unzip();
-        Ok(SandboxUsage {
-            memory: pod.memory_bytes,
-            container_count: pod.containers.len() as u64,
-            root_container: Some(pod.root.clone()),
-            cpu: ContainerCpu {
-                containers: ids.join("\0"),
-                usage,
-            },
-        })
+    fn container_count() -> Result<u64> {
+        Ok(POD.containers.len() as u64)
     }
 
-    fn cgroup_cpu_usage() -> Answer<Option<u64>> {
-        Ok(pod()?.cgroup_cpu_ns)
+    fn root_container() -> Result<String> {
+        Ok(POD.root_container.clone())
     }
 
-    fn container_stats(id: String) -> Answer<Option<Stats>> {
-        container(&id)?;
+    fn cpu_usage() -> Result<Vec<(String, u64)>> {
+        let containers = POD.containers.iter();
+        Ok(containers
+            .filter_map(|c| Some((c.id.clone(), c.cpu_usage?)))
+            .collect())
+    }
+
+    fn cgroup_cpu_usage() -> Result<Option<u64>> {
+        Ok(POD.cgroup_cpu_usage)
+    }
+
+    fn container_stats(_: String) -> Result<Option<Stats>> {
         Ok(None)
     }
 }

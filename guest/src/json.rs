@@ -108,7 +108,7 @@ fn write_escaped<W: ?Sized + Write>(to: &mut W, fragment: &str) -> io::Result<()
             [b'<', ..] => (br"\u003c", 1),
             [b'>', ..] => (br"\u003e", 1),
             [b'&', ..] => (br"\u0026", 1),
-            [.., 0xa8] | [_, _, 0xa8, ..] => (br"\u2028", 3),
+            [_, _, 0xa8, ..] => (br"\u2028", 3),
             _ => (br"\u2029", 3),
         };
         to.write_all(plain.as_bytes())?;
@@ -190,7 +190,7 @@ mod tests {
                 "\0\x01\x07\x08\t\n\x0b\x0c\r\x1b\x1f",
                 r#""\u0000\u0001\u0007\u0008\t\n\u000b\u000c\r\u001b\u001f""#,
             ),
-            ("\u{2028}x\u{2029}", r#""\u2028x\u2029""#),
+            ("\u{2028}x\u{2029}\u{2028}", r#""\u2028x\u2029\u2028""#),
             (
                 "\x7f\u{80}\u{feff}\u{fffd}\u{1f600}é\u{202a}",
                 "\"\x7f\u{80}\u{feff}\u{fffd}\u{1f600}é\u{202a}\"",

@@ -6,14 +6,14 @@
 /// The records apart from the errors, which have no default.
 mod records {
     wasmtime::component::bindgen!({
-        path: "../wit",
+        path: "wit",
         interfaces: "import eventout:stats/types@0.1.0;",
         additional_derives: [Clone, Default, PartialEq, serde::Serialize, serde::Deserialize],
     });
 }
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "wit",
     world: "eventout",
     with: { "eventout:stats/types": records::eventout::stats::types },
 });
@@ -21,7 +21,7 @@ wasmtime::component::bindgen!({
 /// World `formatter`: components that give events a form of their own.
 pub mod formatter {
     wasmtime::component::bindgen!({
-        path: "../wit",
+        path: "wit",
         world: "formatter",
         with: { "eventout:stats/types": super::records::eventout::stats::types },
     });

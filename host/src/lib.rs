@@ -4,18 +4,18 @@
 //! gives it a [`Source`] of facts, keeps it within [`Limits`], and hands on its answers:
 //!
 //! ```
-//! use eventout::{Component, Events, Format, Limits, Spec};
+//! use eventout::{Component, Format, Limits, Monitor, SourceSpec};
 //!
 //! # fn main() -> eventout::Result<()> {
 //! let component = Component::builtin(Limits::default())?;
-//! let source = "demo".parse::<Spec>().expect("there is a demo").open()?;
-//! let mut events = Events::new(&component, source);
+//! let source = "demo".parse::<SourceSpec>().expect("there is a demo").open()?;
+//! let mut events = Monitor::new(&component, source);
 //!
-//! let event = events.now()?.stats("web")?;
+//! let event = events.sample()?.stats("web")?;
 //! assert_eq!(event.data.pids.current, Some(3));
 //! assert_eq!(event.data.memory.usage.usage, Some(61_728_394)); // bytes
 //!
-//! let line = events.now()?.stats_json("web", Format::Gvisor)?;
+//! let line = events.sample()?.stats_json("web", Format::Gvisor)?;
 //! assert!(line.starts_with(r#"{"type":"stats","id":"web","data":{"cpu":"#));
 //! # Ok(())
 //! # }
@@ -29,7 +29,7 @@ compile_error!("eventout reads cgroups and /proc, so it works on Linux only");
 
 /// The example in the README compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}
 
 mod bindings;
@@ -51,6 +51,6 @@ pub use bindings::types::{
 pub use component::{Component, Formatter, Plugin};
 pub use error::{Error, ErrorKind, Result};
 pub use limits::Limits;
-pub use monitor::{Events, Now};
+pub use monitor::{Monitor, Sample};
 pub use snapshot::{Container, Format, Snapshot};
-pub use source::{Listed, Source, Spec};
+pub use source::{ContainerInfo, OomEvents, Source, SourceSpec};

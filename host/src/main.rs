@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, io};
 
 use clap::Parser as _;
-use eventout::{Error, Result, Spec};
+use eventout::{Error, Result, SourceSpec};
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
@@ -47,7 +47,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
     }
     let open = || match &cli.source {
         Some(spec) => spec.open(),
-        None => Spec::Runtime(cli.root.clone()).open(),
+        None => SourceSpec::Runtime(cli.root.clone()).open(),
     };
     match &cli.command {
         Command::Events(args) => events::run(args, open()?, out),

@@ -7,20 +7,20 @@ use crate::bindings::types::{EventOut, StatsEvent};
 use crate::component::{Component, Instance};
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::{Context as _, Result, bail};
+use crate::error::{Context as _, Error, Result, bail};
 use crate::snapshot::{Format, Snapshot};
-use crate::source::{Listed, Source};
+use crate::source::{ContainerInfo, OomEvents, Source};
 use crate::text::shorten;
 
 /// The events of the containers of one source, as one component computes them.
 ///
 /// A call that fails leaves nothing behind that the next one could trip over.
-pub struct Events {
+pub struct Monitor {
     source: Box<dyn Source>,
     instance: Instance,
 }
 
-impl Events {
+impl Monitor {
     /// Joins a component to a source.
     pub fn new(component: &Component, source: Box<dyn Source>) -> Self {
         Self {
@@ -47,33 +47,42 @@ impl Events {
     /// # Errors
     ///
     /// [`ErrorKind::Source`] where the source can't be read.
-    pub fn now(&mut self) -> Result<Now<'_>> {
+    pub fn sample(&mut self) -> Result<Sample<'_>> {
         self.source.advance()?;
-        Ok(Now(self))
+        Ok(Sample(self))
     }
 
-    /// Watches a container for tasks that the kernel kills for want of memory, from now on and until it
-    /// ends. To be called after an event of it; calling it again does nothing.
+    /// Watches a container for OOM kills, from now on and until it ends. To be called after an event of it;
+    /// calling it again does nothing.
     ///
-    /// Cgroups and containers of runc and crun can be watched. Others have nothing to tell.
+    /// Cgroups and containers of runc and crun can be watched. Others report nothing.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Source`] where the kernel refuses.
+    /// [`ErrorKind::Source`] if the kernel refuses.
     pub fn watch_oom(&mut self, container: &str) -> Result<()> {
-        self.source.watch_oom(container)
+        match self.source.oom_events() {
+            Some(oom) => oom.watch(container),
+            None => Ok(()),
+        }
     }
 
-    /// What is readable when [`Events::oom_kills`] may have something to tell. `None` where nothing is
-    /// watched.
-    pub fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.source.oom_fd()
+    /// Returns what is readable when [`Monitor::oom_kills`] may return something. `None` if nothing is watched.
+    pub fn oom_fd(&mut self) -> Option<BorrowedFd<'_>> {
+        let oom: &dyn OomEvents = self.source.oom_events()?;
+        oom.fd()
     }
 
-    /// The watched containers in which tasks were killed since the last call, each as often as that
-    /// happened. It doesn't wait.
+    /// Returns the watched containers with OOM kills since the last call, each as often as there were some. It
+    /// does not wait.
     pub fn oom_kills(&mut self) -> Vec<String> {
-        self.source.oom_kills()
+        let oom = self.source.oom_events();
+        oom.map_or_else(Vec::new, OomEvents::drain)
+    }
+
+    /// Returns what the source has left out since the last call, and why.
+    pub fn warnings(&mut self) -> Vec<Error> {
+        self.source.warnings()
     }
 
     /// One kill as a line of JSON, as `runc events` prints it.
@@ -115,15 +124,15 @@ fn cannot_get(what: &str, container: &str) -> String {
 /// [`ErrorKind::InvalidRequest`] where there never can be, or the component does not support the call,
 /// [`ErrorKind::Source`] where the source could not be read, [`ErrorKind::Component`] where the component trapped
 /// or returned what it must not, and [`ErrorKind::Limit`] where it exceeded its limits.
-pub struct Now<'a>(&'a mut Events);
+pub struct Sample<'a>(&'a mut Monitor);
 
-impl Now<'_> {
+impl Sample<'_> {
     /// The containers that the source knows.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Source`] where the source can't be read.
-    pub fn containers(&mut self) -> Result<Vec<Listed>> {
+    pub fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         self.0.source.containers()
     }
 
@@ -131,7 +140,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn event(&mut self, container: &str) -> Result<EventOut> {
         self.0.call("event", container, |instance, snapshot| {
             instance.event(snapshot, container)
@@ -142,7 +151,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn event_json(&mut self, container: &str) -> Result<String> {
         self.0.call("event", container, |instance, snapshot| {
             instance.event_json(snapshot, container)
@@ -153,7 +162,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn stats(&mut self, container: &str) -> Result<StatsEvent> {
         self.0.call("stats", container, |instance, snapshot| {
             instance.stats(snapshot, container)
@@ -164,7 +173,7 @@ impl Now<'_> {
     ///
     /// # Errors
     ///
-    /// See [`Now`].
+    /// See [`Sample`].
     pub fn stats_json(
         &mut self,
         container: &str,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use eventout::{Limits, Spec};
+use eventout::{Limits, SourceSpec};
 
 use super::compat::IgnoredArgs;
 use super::duration::{parse_interval, parse_size};
@@ -49,7 +49,7 @@ pub(crate) struct Cli {
     ///
     /// By default, the runtime that knows the container is found by its state directory.
     #[arg(long, global = true, value_name = "SPEC")]
-    pub(crate) source: Option<Spec>,
+    pub(crate) source: Option<SourceSpec>,
 
     /// Look for containers in this state directory of a runtime, as the flag of runc and runsc does.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "source")]

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use eventout::{
-    Component, Error, ErrorKind, Events, Format, Formatter, Limits, Plugin, Result, Source,
+    Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result, Source,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &EventsArgs, source: Box<dyn Source>, out: &mut Output) 
         }
         None => (Component::builtin(limits)?, None),
     };
-    let mut events = Events::new(&component, source);
+    let mut events = Monitor::new(&component, source);
     if !args.stats {
         raise_open_files();
     }
@@ -90,7 +90,7 @@ fn raise_open_files() {
 
 /// The events of containers.
 struct EventStream {
-    events: Events,
+    events: Monitor,
     /// The component that formats events, if any.
     formatter: Option<Formatter>,
     format: Option<LineFormat>,
@@ -102,7 +102,7 @@ struct EventStream {
 
 impl LineSource for EventStream {
     fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()> {
-        let mut now = self.events.now()?;
+        let mut now = self.events.sample()?;
         let containers: Vec<_> = match ids {
             Some(ids) => ids.iter().map(|id| (id.clone(), None)).collect(),
             None => {
@@ -149,7 +149,7 @@ impl LineSource for EventStream {
         Ok(())
     }
 
-    fn event_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn event_fd(&mut self) -> Option<BorrowedFd<'_>> {
         self.events.oom_fd()
     }
 

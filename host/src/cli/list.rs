@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use eventout::{Listed, Result, Source};
+use eventout::{ContainerInfo, Result, Source};
 
 use super::args::ListFormat;
 use super::diagnostics::clean;
@@ -31,9 +31,9 @@ pub(crate) fn run(
 }
 
 /// Returns the lines of a table.
-fn table(containers: &[Listed]) -> impl Iterator<Item = String> {
+fn table(containers: &[ContainerInfo]) -> impl Iterator<Item = String> {
     let heading = ["ID", "SANDBOX", "SOURCE"].map(String::from);
-    let cells = |c: &Listed| [&c.id, &c.sandbox, &c.source].map(clean);
+    let cells = |c: &ContainerInfo| [&c.id, &c.sandbox, &c.source].map(clean);
     let rows: Vec<_> = [heading]
         .into_iter()
         .chain(containers.iter().map(cells))
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_clean() {
-        let listed = |id: &str| Listed {
+        let listed = |id: &str| ContainerInfo {
             id: id.to_owned(),
             sandbox: "pod".to_owned(),
             source: "demo".to_owned(),

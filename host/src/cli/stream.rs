@@ -19,7 +19,7 @@ pub(crate) trait LineSource {
     fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()>;
 
     /// Returns what is readable when there may be lines between two samples.
-    fn event_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn event_fd(&mut self) -> Option<BorrowedFd<'_>> {
         None
     }
 

@@ -5,11 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use crate::bindings::types::NetworkInterface;
-use crate::error::{Result, bail, error};
-use crate::text::shorten;
 
-/// The interfaces in the network namespace of a process. `None` where that is the namespace of the machine
-/// or of this program, or can't be told.
+/// Opens the list of the interfaces in the network namespace of a process. `None` if that is the namespace of
+/// the machine or of this program, or if it is unknown.
 pub(crate) fn interfaces_of(pid: u32) -> Option<File> {
     let namespace = |process: &str| {
         let namespace = fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
@@ -22,9 +20,10 @@ pub(crate) fn interfaces_of(pid: u32) -> Option<File> {
     (!shared).then_some(file)
 }
 
-pub(crate) fn read_interfaces(file: &File) -> Result<Vec<NetworkInterface>> {
+/// Reads the interfaces, excluding the loopback interface.
+pub(crate) fn read_interfaces(file: &File) -> io::Result<Vec<NetworkInterface>> {
     const LIMIT: usize = 1 << 20;
-    /// The kernel ends a reading between two lines, where the next one could be too long for its page.
+    /// The kernel ends a reading between two lines if the next one might not fit into its page.
     const PAGE: usize = 4096;
     const LONGEST: usize = 512;
     let mut bytes = vec![0; PAGE];
@@ -36,61 +35,68 @@ pub(crate) fn read_interfaces(file: &File) -> Result<Vec<NetworkInterface>> {
             break;
         }
         if len > LIMIT {
-            bail!(Source, "it is larger than {LIMIT} bytes");
+            return Err(io::Error::other(format!("it is larger than {LIMIT} bytes")));
         }
         bytes.resize(len + PAGE, 0);
     }
-    interfaces(str::from_utf8(&bytes[..len]).map_err(io::Error::other)?)
+    Ok(interfaces(&bytes[..len]))
 }
 
-/// The interfaces in a /proc/PID/net/dev, but for the loopback interface.
-fn interfaces(text: &str) -> Result<Vec<NetworkInterface>> {
-    // Two lines of headings.
-    let rows = (1..).zip(text.lines()).skip(2).map(|(at, line)| {
-        let row = || -> Option<NetworkInterface> {
-            let (name, figures) = line.rsplit_once(':')?;
-            let figures: Result<Vec<u64>, _> =
-                figures.split_ascii_whitespace().map(str::parse).collect();
-            let figures = figures.ok()?;
-            // Bytes, packets, errors and drops received, four others, and the same sent.
-            let figure = |at: usize| figures.get(at).copied();
-            Some(NetworkInterface {
-                name: name.trim_ascii_start().to_owned(),
-                rx_bytes: figure(0)?,
-                rx_packets: figure(1)?,
-                rx_errors: figure(2)?,
-                rx_dropped: figure(3)?,
-                tx_bytes: figure(8)?,
-                tx_packets: figure(9)?,
-                tx_errors: figure(10)?,
-                tx_dropped: figure(11)?,
-            })
-        };
-        row().ok_or_else(|| {
-            error!(
-                Source,
-                "line {at}: {} is not an interface and its figures",
-                shorten(line)
-            )
-        })
-    });
-    let rows: Result<Vec<_>> = rows.collect();
-    Ok(rows?.into_iter().filter(|row| row.name != "lo").collect())
+/// Parses a /proc/PID/net/dev, excluding the loopback interface. A line that cannot be understood is skipped.
+fn interfaces(bytes: &[u8]) -> Vec<NetworkInterface> {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let rows = lines.filter_map(interface);
+    rows.filter(|row| !is_loopback(row)).collect()
+}
+
+/// Parses the line of an interface. The two lines of headings are none.
+fn interface(line: &[u8]) -> Option<NetworkInterface> {
+    let colon = line.iter().rposition(|byte| *byte == b':')?;
+    let (name, values) = line.split_at(colon);
+    let values = str::from_utf8(values.get(1..)?).ok()?;
+    let values: Result<Vec<u64>, _> = values.split_ascii_whitespace().map(str::parse).collect();
+    let values = values.ok()?;
+    // Bytes, packets, errors and drops received, four others, and the same of what was sent.
+    let value = |at: usize| values.get(at).copied();
+    Some(NetworkInterface {
+        // The name can be any bytes, and is the container's choice.
+        name: String::from_utf8_lossy(name.trim_ascii_start()).into_owned(),
+        rx_bytes: value(0)?,
+        rx_packets: value(1)?,
+        rx_errors: value(2)?,
+        rx_dropped: value(3)?,
+        tx_bytes: value(8)?,
+        tx_packets: value(9)?,
+        tx_errors: value(10)?,
+        tx_dropped: value(11)?,
+    })
+}
+
+/// Returns whether an interface is the loopback interface. Another one may be given that name, but only what
+/// loopback sends is what it receives, to the byte.
+fn is_loopback(row: &NetworkInterface) -> bool {
+    row.name == "lo" && row.rx_bytes == row.tx_bytes && row.rx_packets == row.tx_packets
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HEADINGS: &str = "Inter-|   Receive                                                |  Transmit\n \
+        face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
+
+    fn names(text: &[u8]) -> Vec<String> {
+        let rows = interfaces(&[HEADINGS.as_bytes(), text].concat());
+        rows.into_iter().map(|row| row.name).collect()
+    }
+
     #[test]
-    fn interfaces_are_told_but_for_the_loopback() {
-        const HEADINGS: &str = "Inter-|   Receive                                                |  Transmit\n \
-            face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n";
+    fn interfaces_are_reported_without_the_loopback() {
         let text = HEADINGS.to_owned()
             + "    lo: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n  eth0:1 2 3 4 5 6 7 8 11 12 13 14 15 16 17 18\n\
                a:b:  21       2    0    0    0     0          0         0     22       1    0    0    0     0       0          0\n";
-        let rows = interfaces(&text).expect("it is one");
-        let figures: Vec<_> = rows
+        let rows = interfaces(text.as_bytes());
+        let values: Vec<_> = rows
             .iter()
             .map(|row| {
                 let received = [row.rx_bytes, row.rx_packets, row.rx_errors, row.rx_dropped];
@@ -99,20 +105,36 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            figures,
+            values,
             [
                 ("eth0", [1, 2, 3, 4], [11, 12, 13, 14]),
                 ("a:b", [21, 2, 0, 0], [22, 1, 0, 0]),
             ]
         );
+        crate::fuzz::survives_anything(&[&text], |text| drop(interfaces(text.as_bytes())));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_understood_costs_itself() {
         for broken in [
-            "eth0\n",
-            "eth0: 1 2 3\n",
-            "eth0: x 2 3 4 5 6 7 8 9 10 11 12\n",
+            "x",
+            "x: 1 2 3",
+            "x: x 2 3 4 5 6 7 8 9 10 11 12",
+            "x: 18446744073709551616 2 3 4 5 6 7 8 9 10 11 12",
+            "\u{fffd}\0",
+            "",
         ] {
-            let error = interfaces(&(HEADINGS.to_owned() + broken)).expect_err(broken);
-            assert!(error.to_string().starts_with("line 3: "), "{error}");
+            let text = format!("{broken}\neth0: 1 2 3 4 5 6 7 8 11 12 13 14 15 16 17 18 19\n");
+            assert_eq!(names(text.as_bytes()), ["eth0"], "{broken:?}");
         }
-        crate::fuzz::survives_anything(&[&text], |text| drop(interfaces(text)));
+    }
+
+    #[test]
+    fn an_interface_may_have_any_name() {
+        const VALUES: &[u8] = b": 1 2 3 4 5 6 7 8 11 12 13 14 15 16 17 18\n";
+        let line = |name: &[u8]| [name, VALUES].concat();
+        assert_eq!(names(&line(b"\xff")), ["\u{fffd}"]);
+        // Traffic does not hide behind the name of the loopback interface.
+        assert_eq!(names(&line(b"lo")), ["lo"]);
     }
 }

@@ -1,79 +1,76 @@
-//! `cgroup[:ROOT]`: each child group of one group is a container.
+//! `cgroup[:ROOT]`: each child of one cgroup is a container.
 
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::open::Kept;
-use super::{Listed, Source, check_folder_name};
+use super::open::OpenContainers;
+use super::{ContainerInfo, OomEvents, Source, check_file_name};
 use crate::bindings::types::{NetworkInterface, Stats};
 use crate::error::{Context as _, Result, bail};
-use crate::linux::cgroup::{Group, Paths};
+use crate::linux::cgroup::{Cgroup, CgroupPaths};
 use crate::linux::mountinfo::Mounts;
 use crate::snapshot::{Container, Format, Snapshot};
 
-/// The child groups of one group.
+/// The children of one cgroup.
 pub(super) struct Cgroups {
-    /// What `--source` calls it.
+    /// The name of the source.
     name: String,
-    parent: Paths,
-    groups: Kept<Group>,
+    root: Option<PathBuf>,
+    /// `None` if no cgroup filesystem is mounted.
+    mounts: Option<Mounts>,
+    parent: CgroupPaths,
+    cgroups: OpenContainers<Cgroup>,
 }
 
 impl Cgroups {
-    /// The children of `root`, a folder in a cgroup filesystem or one that is laid out like it; the
-    /// children of the machine's root group where it is `None`.
+    /// Opens the children of `root`, a directory in a cgroup filesystem or one that is laid out like it; if it
+    /// is `None`, those of the topmost cgroup that is mounted.
     pub(super) fn open(root: Option<&Path>) -> Result<Self> {
-        let (name, parent) = match root {
-            None => (
-                "cgroup".to_owned(),
-                Paths::of(&Mounts::of_this_process()?, Path::new("/"))?,
-            ),
-            Some(root) => {
-                let name = format!("cgroup:{}", root.display());
-                let parent = Self::locate(root).with_context(|| format!("cannot open {name}"))?;
-                (name, parent)
-            }
+        let name = match root {
+            Some(root) => format!("cgroup:{}", root.display()),
+            None => "cgroup".to_owned(),
         };
-        Ok(Self {
-            name,
-            parent,
-            groups: Kept::default(),
-        })
+        let open = || -> Result<Self> {
+            let mut cgroups = Self {
+                name: name.clone(),
+                root: root.map(Path::canonicalize).transpose()?,
+                mounts: match root {
+                    // Without cgroup filesystems there may still be directories laid out like them.
+                    Some(_) => Mounts::of_this_process().ok(),
+                    None => Some(Mounts::of_this_process()?),
+                },
+                parent: CgroupPaths::default(),
+                cgroups: OpenContainers::default(),
+            };
+            cgroups.parent = cgroups.locate()?;
+            Ok(cgroups)
+        };
+        open().with_context(|| format!("cannot open {name}"))
     }
 
-    fn locate(root: &Path) -> Result<Paths> {
-        let root = root.canonicalize()?;
-        if !root.is_dir() {
-            bail!(Source, "it is not a folder");
+    /// Returns where the parent is: what is mounted, or laid out, may change.
+    fn locate(&self) -> Result<CgroupPaths> {
+        let mounts = self.mounts.as_ref();
+        let path = match &self.root {
+            Some(root) => mounts.and_then(|mounts| mounts.path_of(root)),
+            None => mounts.and_then(|mounts| mounts.top().map(Path::to_owned)),
+        };
+        match (path, mounts, &self.root) {
+            (Some(path), Some(mounts), _) => CgroupPaths::of(mounts, &path),
+            (_, _, Some(root)) => CgroupPaths::laid_out_in(root),
+            (_, _, None) => bail!(Source, "no cgroup filesystem is mounted"),
         }
-        // Without cgroup filesystems there may still be folders laid out like them.
-        if let Ok(mounts) = Mounts::of_this_process()
-            && let Some(path) = mounts.path_of(&root)
-        {
-            return Paths::of(&mounts, &path);
-        }
-        Paths::laid_out_in(&root)
-    }
-
-    fn open_group(&self, container: &str) -> Result<Group> {
-        check_folder_name(container)?;
-        let paths = self.parent.child(container);
-        if paths.is_empty() {
-            let name = &self.name;
-            bail!(ContainerNotFound, "{name} has no such child group");
-        }
-        Group::open(&paths)
     }
 }
 
 impl Source for Cgroups {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         let ids = self.parent.children();
         Ok(ids
             .with_context(|| format!("cannot list {}", self.name))?
             .into_iter()
-            .map(|id| Listed {
+            .map(|id| ContainerInfo {
                 sandbox: id.clone(),
                 id,
                 source: self.name.clone(),
@@ -82,50 +79,69 @@ impl Source for Cgroups {
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.groups.advance();
+        self.cgroups.advance();
+        if let Some(mounts) = &mut self.mounts {
+            mounts.refresh()?;
+        }
+        // What cannot be found now may come back.
+        if let Ok(parent) = self.locate()
+            && parent != self.parent
+        {
+            self.parent = parent;
+            self.cgroups.close();
+        }
         Ok(())
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        if !self.groups.contains(container) {
-            let group = self.open_group(container)?;
-            self.groups.insert(container, group);
-        }
-        self.groups
-            .read(container, |group| snapshot(group, container, Vec::new()))
-            .map(Arc::new)
+        let open = || open(&self.name, &self.parent, container);
+        let read = |cgroup: &mut Cgroup| snapshot(cgroup, container, Vec::new());
+        self.cgroups.read(container, open, read).map(Arc::new)
     }
 
-    fn watch_oom(&mut self, container: &str) -> Result<()> {
-        self.groups.watch(container)
-    }
-
-    fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.groups.fd()
-    }
-
-    fn oom_kills(&mut self) -> Vec<String> {
-        self.groups.kills()
+    fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
+        Some(self)
     }
 }
 
-/// A container that has a group to itself, and so a sandbox of its own.
+impl OomEvents for Cgroups {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.cgroups.fd()
+    }
+
+    fn watch(&mut self, container: &str) -> Result<()> {
+        let open = || open(&self.name, &self.parent, container);
+        self.cgroups.watch(container, open)
+    }
+
+    fn drain(&mut self) -> Vec<String> {
+        self.cgroups.drain()
+    }
+}
+
+/// Opens a child of a cgroup.
+fn open(source: &str, parent: &CgroupPaths, id: &str) -> Result<Cgroup> {
+    check_file_name(id)?;
+    let cgroup = Cgroup::open(&parent.child(id))?;
+    if cgroup.is_absent() {
+        bail!(ContainerNotFound, "{source} has no such cgroup");
+    }
+    Ok(cgroup)
+}
+
+/// Reads a container that has a cgroup to itself, and so a sandbox of its own.
 pub(super) fn snapshot(
-    group: &mut Group,
+    cgroup: &mut Cgroup,
     id: &str,
     network_interfaces: Vec<NetworkInterface>,
 ) -> Result<Snapshot> {
     let stats = Stats {
         network_interfaces,
-        ..group.stats()?
-    };
-    let Some(pids_count) = stats.pids.current else {
-        bail!(
-            Source,
-            "cannot read pids: no mounted hierarchy accounts for them"
-        );
+        ..cgroup.stats()?
     };
     let total = stats.cpu.usage.total;
+    // Of a cgroup whose tasks are not counted, all that is known is still of use.
+    let pids_count = stats.pids.current.unwrap_or(0);
     Ok(Snapshot {
         format: Format::Runc,
         root_container: id.to_owned(),

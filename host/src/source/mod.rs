@@ -1,4 +1,4 @@
-//! Where the facts come from.
+//! Sources of facts about containers.
 
 mod cgroup;
 mod gvisor;
@@ -7,6 +7,7 @@ mod open;
 mod runtime;
 mod scenario;
 mod spec;
+mod state_dir;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -15,78 +16,87 @@ use serde::Serialize;
 
 #[cfg(doc)]
 use crate::error::ErrorKind;
-use crate::error::{Result, bail};
+use crate::error::{Error, Result, bail};
 
 use crate::snapshot::Snapshot;
 
-pub use spec::Spec;
+pub use spec::SourceSpec;
 
-/// Something that can tell about sandboxes and their containers.
+/// Reports facts about sandboxes and their containers.
 ///
-/// [`Spec::open`] opens the ones that come with this library. One of your own needs two functions; the
+/// [`SourceSpec::open`] opens the sources that come with this library. One of your own needs two functions; the
 /// component does the accounting.
 pub trait Source: Send {
-    /// The containers that the source knows now.
+    /// Returns the containers that the source knows now.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Source`] where the source can't be read.
-    fn containers(&mut self) -> Result<Vec<Listed>>;
+    /// [`ErrorKind::Source`] if the source cannot be read.
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>>;
 
-    /// The ID of the container that `container` means: itself, unless the source's users may shorten IDs.
+    /// Returns the ID of the container that `container` means: itself, unless the source's users may shorten
+    /// IDs.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] where `container` could mean more than one.
+    /// [`ErrorKind::InvalidRequest`] if `container` could mean more than one.
     fn resolve(&mut self, container: &str) -> Result<String> {
         Ok(container.to_owned())
     }
 
-    /// Begins the next instant. What is read from now on is no older, and readings of one sandbox may
-    /// be the same until the next instant begins.
+    /// Begins the next sample. What is read from now on is no older, and all reads of one sandbox may return the
+    /// same until the next sample begins.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Source`] where the source can't be read.
+    /// [`ErrorKind::Source`] if the source cannot be read.
     fn advance(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// One reading of the sandbox that `container` belongs to.
+    /// Reads the sandbox that `container` belongs to.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ContainerNotFound`] where there is no such container any more (a snapshot without the
-    /// container is as good, and says so in gVisor's words), [`ErrorKind::InvalidRequest`] where there can be
-    /// none, [`ErrorKind::Source`] where the source can't be read.
+    /// [`ErrorKind::ContainerNotFound`] if there is no such container any more (a snapshot without the
+    /// container is as good, and says so in gVisor's words), [`ErrorKind::InvalidRequest`] if there can be
+    /// none, [`ErrorKind::Source`] if the source cannot be read.
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>>;
 
-    /// Watches a container, of which there was a snapshot, for tasks that the kernel kills for want of
-    /// memory. To do so again is nothing; it ends with the container. A source that knows nothing of such
-    /// kills has nothing to do.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Source`] where that is not allowed, or too many containers are watched.
-    fn watch_oom(&mut self, _container: &str) -> Result<()> {
-        Ok(())
-    }
-
-    /// What is readable when [`Source::oom_kills`] may have something to tell.
-    fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
+    /// Returns the OOM kills in the containers of this source. `None` if it does not know of any.
+    fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
         None
     }
 
-    /// The watched containers in which tasks were killed since the last call, each as often as that
-    /// happened.
-    fn oom_kills(&mut self) -> Vec<String> {
+    /// Returns what was left out since the last call, and why: say, a directory that others may read. All else
+    /// was read.
+    fn warnings(&mut self) -> Vec<Error> {
         Vec::new()
     }
 }
 
+/// The OOM kills in the containers of a source: tasks that the kernel kills because memory runs out.
+pub trait OomEvents {
+    /// Returns what is readable when [`OomEvents::drain`] may return something. `None` if nothing is watched.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Watches a container, of which there was a snapshot, from now on and until it ends or is not read any
+    /// more. Watching it again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Source`] if that is not allowed, or once if too many containers are watched: then it is
+    /// tried again at each sample.
+    fn watch(&mut self, container: &str) -> Result<()>;
+
+    /// Returns the watched containers with OOM kills since the last call, each as often as there were some, but
+    /// at most 1000 times. It does not wait.
+    fn drain(&mut self) -> Vec<String>;
+}
+
 /// A container that a source knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Listed {
+pub struct ContainerInfo {
     /// The ID of the container.
     pub id: String,
     /// The ID of the root container of its sandbox: its own where it is alone.
@@ -95,14 +105,14 @@ pub struct Listed {
     pub source: String,
 }
 
-/// Checks that `id` can name a folder and leads nowhere else: it comes from outside.
-fn check_folder_name(id: &str) -> Result<()> {
+/// Checks that `id` can be the name of a file and leads nowhere else: it comes from outside.
+fn check_file_name(id: &str) -> Result<()> {
     let why = if id.is_empty() {
         "it is empty"
     } else if id.len() > 255 {
         "it is longer than 255 bytes"
     } else if id == "." || id == ".." {
-        "it names a folder of its own accord"
+        "it names a directory of its own accord"
     } else if id.contains(['/', '\0']) {
         "it has a slash or a NUL in it"
     } else {

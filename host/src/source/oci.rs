@@ -3,103 +3,87 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::cgroup;
-use crate::bindings::types::NetworkInterface;
-use crate::error::{Context as _, Result, bail, error};
-use crate::linux::cgroup::{Group, Paths};
+use crate::error::{Error, Result, bail, error};
+use crate::linux::cgroup::{Cgroup, CgroupPaths};
 use crate::linux::mountinfo::Mounts;
 use crate::linux::network::{interfaces_of, read_interfaces};
 use crate::linux::process::Process;
 use crate::snapshot::Snapshot;
+use crate::text::clean;
 
-/// A container whose first process runs. What its runtime says of it holds as long as that does.
-pub(super) struct Running {
+/// A container whose first process is running. What its runtime states holds as long as that is so.
+pub(super) struct RunningContainer {
     pub(super) process: Process,
-    /// Whether that runs at this instant, if it is known already.
-    pub(super) alive: Option<bool>,
-    group: Group,
-    /// Its network namespace's interfaces, where that is not the machine's.
+    /// Whether the process is running at this sample, if that is known already.
+    pub(super) is_alive: Option<bool>,
+    cgroup: Cgroup,
+    /// The interfaces of its network namespace, if that is not the machine's.
     network: Option<File>,
-    /// When there were none, if it was so the last time.
-    without_interfaces: Option<Instant>,
 }
 
-impl AsRef<Group> for Running {
-    fn as_ref(&self) -> &Group {
-        &self.group
+impl AsRef<Cgroup> for RunningContainer {
+    fn as_ref(&self) -> &Cgroup {
+        &self.cgroup
     }
 }
 
-impl Running {
+impl RunningContainer {
     pub(super) fn snapshot(&mut self, id: &str) -> Result<Snapshot> {
-        let alive = match self.alive.take() {
-            Some(alive) => alive,
+        let is_alive = match self.is_alive.take() {
+            Some(is_alive) => is_alive,
             None => self.process.is_running()?,
         };
-        if !alive {
+        if !is_alive {
             bail!(ContainerNotFound, "it is not running");
         }
-        let interfaces = self.interfaces();
-        let interfaces = interfaces.context("cannot read network interfaces")?;
-        cgroup::snapshot(&mut self.group, id, interfaces)
-    }
-
-    /// Most containers that stay without interfaces never get any, so they are looked for once a second.
-    fn interfaces(&mut self) -> Result<Vec<NetworkInterface>> {
-        const AGE: Duration = Duration::from_secs(1);
-        let Some(file) = &self.network else {
-            return Ok(Vec::new());
-        };
-        if self.without_interfaces.is_some_and(|at| at.elapsed() < AGE) {
-            return Ok(Vec::new());
-        }
-        let interfaces = read_interfaces(file)?;
-        self.without_interfaces = interfaces.is_empty().then(Instant::now);
-        Ok(interfaces)
+        // Interfaces that cannot be read cost themselves.
+        let interfaces = self.network.as_ref().map(read_interfaces);
+        let interfaces = interfaces.and_then(Result::ok).unwrap_or_default();
+        cgroup::snapshot(&mut self.cgroup, id, interfaces)
     }
 }
 
 /// What is of use here in the state that a runtime keeps.
 #[derive(Debug, PartialEq)]
 pub(super) struct State {
-    /// The process ID of the container's first process, on the host. 0 where it has ended.
+    /// The process ID of the container's first process, on the host. 0 if it has ended.
     pid: u32,
-    /// When that process started, as in /proc/PID/stat. `None` where the runtime doesn't say.
+    /// When that process started, as in /proc/PID/stat. `None` if the runtime does not state it.
     started: Option<u64>,
-    cgroups: Folders,
+    cgroup: StateCgroup,
 }
 
 /// Where a container's cgroup is.
 #[derive(Debug, PartialEq)]
-enum Folders {
-    /// By controller. The v2 hierarchy has the empty name.
-    ByController(HashMap<String, PathBuf>),
+enum StateCgroup {
+    /// Directories by controller. The v2 hierarchy has the empty name.
+    Dirs(HashMap<String, PathBuf>),
     /// A path that is the same in all hierarchies.
     Path(PathBuf),
 }
 
-/// runc's state.json (libcontainer `State`).
-pub(super) fn runc_state(text: &str) -> Result<State> {
+/// Parses runc's state.json (libcontainer `State`).
+pub(super) fn runc_state(text: &[u8]) -> Result<State> {
     #[derive(Deserialize)]
     struct Json {
         init_process_pid: u32,
         init_process_start: Option<u64>,
         cgroup_paths: Option<HashMap<String, PathBuf>>,
     }
-    let json: Json = serde_json::from_str(text).context("not a state of runc")?;
+    let json: Json = serde_json::from_slice(text).map_err(|e| not_a_state("runc", &e))?;
     Ok(State {
         pid: json.init_process_pid,
         started: json.init_process_start,
-        cgroups: Folders::ByController(json.cgroup_paths.unwrap_or_default()),
+        cgroup: StateCgroup::Dirs(json.cgroup_paths.unwrap_or_default()),
     })
 }
 
-/// crun's status (`libcrun_container_status_t`).
-pub(super) fn crun_state(text: &str) -> Result<State> {
+/// Parses crun's status (`libcrun_container_status_t`).
+pub(super) fn crun_state(text: &[u8]) -> Result<State> {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
     struct Json {
@@ -107,34 +91,51 @@ pub(super) fn crun_state(text: &str) -> Result<State> {
         process_start_time: Option<u64>,
         cgroup_path: Option<PathBuf>,
     }
-    let json: Json = serde_json::from_str(text).context("not a status of crun")?;
+    let json: Json = serde_json::from_slice(text).map_err(|e| not_a_state("crun", &e))?;
     Ok(State {
         pid: json.pid,
         started: json.process_start_time,
-        cgroups: Folders::Path(json.cgroup_path.unwrap_or_default()),
+        cgroup: StateCgroup::Path(json.cgroup_path.unwrap_or_default()),
     })
 }
 
+/// Returns an error for a state file that cannot be parsed. serde's message may hold a value from it, of any
+/// length.
+pub(super) fn not_a_state(runtime: &str, e: &serde_json::Error) -> Error {
+    let why = clean(&e.to_string());
+    error!(Source, "it is not a state of {runtime}: {why}")
+}
+
 impl State {
-    pub(super) fn open(&self) -> Result<Running> {
+    /// Opens the container.
+    pub(super) fn open(&self, mounts: &Mounts) -> Result<RunningContainer> {
         let not_running = || error!(ContainerNotFound, "it is not running");
         let process = Process::open(self.pid, self.started)?.ok_or_else(not_running)?;
-        let paths = match &self.cgroups {
-            Folders::ByController(folders) => Paths::new(folders),
-            Folders::Path(path) if path.as_os_str().is_empty() => Paths::default(),
-            Folders::Path(path) => {
-                Paths::of(&Mounts::of_this_process()?, &Path::new("/").join(path))?
+        let (is_stated, paths) = match &self.cgroup {
+            StateCgroup::Dirs(dirs) => (!dirs.is_empty(), CgroupPaths::in_state(mounts, dirs)?),
+            StateCgroup::Path(path) if path.as_os_str().is_empty() => {
+                (false, CgroupPaths::default())
+            }
+            StateCgroup::Path(path) => {
+                let path = Path::new("/").join(path);
+                (true, CgroupPaths::of_state(mounts, &path)?)
             }
         };
+        if !is_stated {
+            bail!(InvalidRequest, "it has no cgroup, according to its state");
+        }
         if paths.is_empty() {
+            bail!(Source, "no mounted hierarchy leads to its cgroup");
+        }
+        let cgroup = Cgroup::open(&paths)?;
+        if cgroup.is_absent() {
             bail!(ContainerNotFound, "its cgroup has gone");
         }
-        Ok(Running {
+        Ok(RunningContainer {
             process,
-            alive: None,
-            group: Group::open(&paths)?,
+            is_alive: None,
+            cgroup,
             network: interfaces_of(self.pid),
-            without_interfaces: None,
         })
     }
 }
@@ -149,29 +150,37 @@ mod tests {
         let runc = r#"{"id":"web","init_process_pid":23687,"init_process_start":783833,
             "config":{"rootfs":"rootfs","cgroups":{"path":"/real/web"}},
             "cgroup_paths":{"":"/sys/fs/cgroup/unified/real/web","memory":"/sys/fs/cgroup/memory/real/web"}}"#;
-        let folders = [
+        let dirs = [
             ("", "/sys/fs/cgroup/unified/real/web"),
             ("memory", "/sys/fs/cgroup/memory/real/web"),
         ];
-        let folders = folders.map(|(name, folder)| (name.to_owned(), folder.into()));
+        let dirs = dirs.map(|(name, dir)| (name.to_owned(), dir.into()));
         assert_eq!(
-            runc_state(runc).expect("it is one"),
+            runc_state(runc.as_bytes()).expect("it is one"),
             State {
                 pid: 23687,
                 started: Some(783_833),
-                cgroups: Folders::ByController(folders.into()),
+                cgroup: StateCgroup::Dirs(dirs.into()),
             }
         );
         let crun = r#"{"pid":23631,"process-start-time":783708,"cgroup-path":"/real/web","scope":"",
             "rootfs":"rootfs","systemd-cgroup":false}"#;
         assert_eq!(
-            crun_state(crun).expect("it is one"),
+            crun_state(crun.as_bytes()).expect("it is one"),
             State {
                 pid: 23631,
                 started: Some(783_708),
-                cgroups: Folders::Path("/real/web".into()),
+                cgroup: StateCgroup::Path("/real/web".into()),
             }
         );
+    }
+
+    #[test]
+    fn a_state_that_is_none_is_quoted_in_part_only() {
+        let long = format!(r#"{{"init_process_pid":"{}\u001b"}}"#, "x".repeat(1 << 20));
+        let error = runc_state(long.as_bytes()).expect_err("the pid is a string");
+        let error = error.to_string();
+        assert!(error.len() < 2000 && !error.contains('\u{1b}'), "{error}");
     }
 
     #[test]
@@ -181,7 +190,7 @@ mod tests {
             r#"{"pid":23631,"process-start-time":783708,"cgroup-path":"/real/web"}"#,
         ];
         crate::fuzz::survives_anything(&samples, |text| {
-            let _ = (runc_state(text), crun_state(text));
+            let _ = (runc_state(text.as_bytes()), crun_state(text.as_bytes()));
         });
     }
 }

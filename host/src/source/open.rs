@@ -4,96 +4,109 @@ use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
 use crate::error::{Context as _, Result};
-use crate::linux::cgroup::{Group, Watch};
+use crate::linux::cgroup::{Cgroup, OomNotifier};
 use crate::text::shorten;
 
-/// Containers that stay open from one instant to the next, and may be watched for kills.
-pub(super) struct Kept<T> {
-    open: HashMap<String, Open<T>>,
-    watch: Watch,
+/// Containers that stay open from one sample to the next, as long as not too many files are open, and may be
+/// watched for OOM kills.
+pub(super) struct OpenContainers<T> {
+    open: HashMap<String, Entry<T>>,
+    notifier: OomNotifier,
 }
 
-struct Open<T> {
+struct Entry<T> {
     container: T,
-    /// Whether it was read at this instant.
-    fresh: bool,
+    /// Whether it was read at this sample.
+    is_fresh: bool,
 }
 
-impl<T> Default for Kept<T> {
+impl<T> Default for OpenContainers<T> {
     fn default() -> Self {
         Self {
             open: HashMap::new(),
-            watch: Watch::default(),
+            notifier: OomNotifier::default(),
         }
     }
 }
 
-impl<T: AsRef<Group>> Kept<T> {
-    /// Begins the next instant. What was not read at the last one is closed.
+impl<T: AsRef<Cgroup>> OpenContainers<T> {
+    /// Begins the next sample. What was not read at the last one is closed.
     pub(super) fn advance(&mut self) {
-        self.open.retain(|id, open| {
-            let read = std::mem::take(&mut open.fresh);
-            if !read {
-                self.watch.end(id);
-            }
-            read
-        });
+        self.open
+            .retain(|_, entry| std::mem::take(&mut entry.is_fresh));
+        self.notifier.advance();
+    }
+
+    /// Closes all containers: they have to be found anew.
+    pub(super) fn close(&mut self) {
+        self.open.clear();
     }
 
     pub(super) fn contains(&self, id: &str) -> bool {
         self.open.contains_key(id)
     }
 
-    pub(super) fn insert(&mut self, id: &str, container: T) {
-        let fresh = true;
-        self.open.insert(id.to_owned(), Open { container, fresh });
-    }
-
-    /// All of them, in the order that they have until one is added or closed.
+    /// Returns all of them, in the order that they have until one is added or closed.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.open.values_mut().map(|open| &mut open.container)
+        self.open.values_mut().map(|entry| &mut entry.container)
     }
 
-    /// Reads an open container. One that can't be read is closed: whatever it was, the next reading begins
-    /// afresh.
+    /// Reads a container, which is opened if it is not open. One that cannot be read is closed: whatever the
+    /// reason is, the next reading begins afresh.
     pub(super) fn read<R>(
         &mut self,
         id: &str,
+        open: impl FnOnce() -> Result<T>,
         read: impl FnOnce(&mut T) -> Result<R>,
     ) -> Result<R> {
-        let open = self.open.get_mut(id).context("it is not open")?;
-        open.fresh = true;
-        let result = read(&mut open.container);
-        if result.is_err() {
-            self.open.remove(id);
-            self.watch.end(id);
+        self.notifier.request(id);
+        if let Some(entry) = self.open.get_mut(id) {
+            entry.is_fresh = true;
+            let result = read(&mut entry.container);
+            match result {
+                // One that cannot be watched is reported when that is requested.
+                Ok(_) => _ = self.notifier.observe(id, entry.container.as_ref()),
+                Err(_) => _ = self.open.remove(id),
+            }
+            return result;
         }
-        result
+        let mut container = open()?;
+        let result = read(&mut container)?;
+        let cgroup = container.as_ref();
+        let _ = self.notifier.observe(id, cgroup);
+        if cgroup.may_stay_open() {
+            let entry = Entry {
+                container,
+                is_fresh: true,
+            };
+            self.open.insert(id.to_owned(), entry);
+        }
+        Ok(result)
     }
 
-    /// See [`Source::watch_oom`](super::Source::watch_oom).
-    pub(super) fn watch(&mut self, id: &str) -> Result<()> {
-        match self.open.get(id) {
-            Some(open) => self
-                .watch
-                .begin(id, open.container.as_ref())
-                .with_context(|| {
-                    format!(
-                        "cannot watch container {} for kills for want of memory",
-                        shorten(id)
-                    )
-                }),
-            None => Ok(()),
-        }
+    /// Watches a container for OOM kills. See [`OomEvents::watch`](super::OomEvents::watch).
+    pub(super) fn watch(&mut self, id: &str, open: impl FnOnce() -> Result<T>) -> Result<()> {
+        self.notifier.watch(id);
+        let opened;
+        let container = match self.open.get(id) {
+            Some(entry) => &entry.container,
+            None => {
+                opened = open()?;
+                &opened
+            }
+        };
+        self.notifier
+            .observe(id, container.as_ref())
+            .with_context(|| format!("cannot watch container {} for OOM kills", shorten(id)))
     }
 
-    /// See [`Source::oom_fd`](super::Source::oom_fd).
+    /// See [`OomEvents::fd`](super::OomEvents::fd).
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.watch.fd()
+        self.notifier.fd()
     }
 
-    /// See [`Source::oom_kills`](super::Source::oom_kills).
-    pub(super) fn kills(&mut self) -> Vec<String> {
-        self.watch.kills()
+    /// See [`OomEvents::drain`](super::OomEvents::drain).
+    pub(super) fn drain(&mut self) -> Vec<String> {
+        self.notifier.drain()
     }
 }

@@ -1,161 +1,102 @@
 //! `runc[:ROOT]`, `crun[:ROOT]`, `gvisor[:ROOT]`, and which of them knows a container.
 
-use std::collections::HashMap;
-use std::env;
-use std::fs;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::gvisor::{self, Known};
-use super::oci::{self, Running};
-use super::open::Kept;
-use super::{Listed, Source, check_folder_name};
+use super::gvisor::{Sandboxes, StateFile};
+use super::oci::{self, RunningContainer};
+use super::open::OpenContainers;
+use super::state_dir::{RuntimeKind, StateDir};
+use super::{ContainerInfo, OomEvents, Source, check_file_name};
 use crate::error::{Context as _, Error, Result, bail, error};
-use crate::linux::file::{is_absent, read_text};
+use crate::linux::file::{is_absent, read_regular};
+use crate::linux::mountinfo::Mounts;
 use crate::linux::process::Process;
 use crate::snapshot::Snapshot;
+use crate::text::shorten;
 
-/// A runtime with a format of state of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Runc,
-    Crun,
-    Gvisor,
-}
-
-impl Kind {
-    /// What `--source` calls it.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Runc => "runc",
-            Self::Crun => "crun",
-            Self::Gvisor => "gvisor",
-        }
-    }
-}
-
-/// A state folder of a runtime.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    kind: Kind,
-    root: PathBuf,
-}
-
-impl Place {
-    /// What `--source` calls it.
-    fn name(&self) -> String {
-        format!("{}:{}", self.kind.name(), self.root.display())
-    }
-
-    /// The state file of a container, as a pattern in the case of gVisor: the sandbox's ID is part of it.
-    fn state_file(&self, id: &str) -> PathBuf {
-        match self.kind {
-            Kind::Runc => self.root.join(id).join("state.json"),
-            Kind::Crun => self.root.join(id).join("status"),
-            Kind::Gvisor => self.root.join(format!("{id}_sandbox:*.state")),
-        }
-    }
-
-    /// The containers in it, in order. Of those that `is_one` says so of, it is known.
-    fn containers(&self, is_one: impl Fn(&str) -> bool) -> io::Result<Vec<Known>> {
-        if self.kind == Kind::Gvisor {
-            return Known::all(&self.root);
-        }
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.root)? {
-            ids.extend(entry?.file_name().into_string());
-        }
-        ids.retain(|id| is_one(id) || self.state_file(id).exists());
-        ids.sort();
-        let alone = |id: String| Known {
-            sandbox: id.clone(),
-            id,
-        };
-        Ok(ids.into_iter().map(alone).collect())
-    }
-}
-
-/// The containers in the state folders of runtimes.
+/// The containers in the state directories of runtimes.
 pub(super) struct Runtimes {
-    kinds: Vec<Kind>,
-    /// The only state folder to look at; the usual ones where it is `None`.
+    kinds: Vec<RuntimeKind>,
+    /// The only state directory to look at. `None` for the usual ones.
     root: Option<PathBuf>,
-    /// The sandboxes of gVisor that were read at this instant.
-    sandboxes: HashMap<PathBuf, Arc<Snapshot>>,
-    /// The containers of each of runsc's root folders at this instant, with their sandboxes.
-    known: HashMap<PathBuf, HashMap<String, String>>,
+    sandboxes: Sandboxes,
+    /// The containers in each of runsc's root directories at this sample, with their sandboxes.
+    state_files: HashMap<PathBuf, HashMap<String, String>>,
     /// The containers of runc and crun.
-    running: Kept<Running>,
+    running: OpenContainers<RunningContainer>,
+    mounts: Option<Mounts>,
+    warnings: Vec<Error>,
 }
 
 impl Runtimes {
-    pub(super) fn new(kinds: &[Kind], root: Option<PathBuf>) -> Self {
+    pub(super) fn new(kinds: &[RuntimeKind], root: Option<PathBuf>) -> Self {
         Self {
             kinds: kinds.to_vec(),
             root,
-            sandboxes: HashMap::new(),
-            known: HashMap::new(),
-            running: Kept::default(),
+            sandboxes: Sandboxes::default(),
+            state_files: HashMap::new(),
+            running: OpenContainers::default(),
+            mounts: None,
+            warnings: Vec::new(),
         }
     }
 
-    /// The state folders to look at, whether they exist or not.
-    fn places(&self) -> Vec<Place> {
-        let roots = |kind: Kind| match &self.root {
-            Some(root) => vec![root.clone()],
-            None => usual_roots(kind),
-        };
-        self.kinds
-            .iter()
-            .flat_map(|&kind| {
-                roots(kind)
-                    .into_iter()
-                    .map(move |root| Place { kind, root })
-            })
-            .collect()
+    /// Returns the state directories to look at.
+    fn state_dirs(&self) -> Vec<StateDir> {
+        let kinds = self.kinds.iter();
+        let dirs = kinds.flat_map(|&kind| match &self.root {
+            Some(root) => vec![StateDir {
+                kind,
+                root: root.clone(),
+            }],
+            None => StateDir::all(kind),
+        });
+        dirs.collect()
     }
 
-    /// The container of that ID, if that place knows it.
-    fn find_in(&mut self, place: &Place, id: &str) -> io::Result<Option<Known>> {
-        let sandbox = if place.kind == Kind::Gvisor {
-            let known = match self.known.get(&place.root) {
+    /// Finds the container of that ID in a state directory.
+    fn find_in(&mut self, dir: &StateDir, id: &str) -> io::Result<Option<StateFile>> {
+        let sandbox = if dir.kind == RuntimeKind::Gvisor {
+            let known = match self.state_files.get(&dir.root) {
                 Some(known) => known,
                 None => {
-                    let all = Known::all(&place.root)?.into_iter();
-                    let all = all.map(|known| (known.id, known.sandbox)).collect();
-                    self.known.entry(place.root.clone()).or_insert(all)
+                    let all = StateFile::all(&dir.root)?.into_iter();
+                    let all = all.map(|file| (file.id, file.sandbox)).collect();
+                    self.state_files.entry(dir.root.clone()).or_insert(all)
                 }
             };
             known.get(id).cloned()
         } else {
-            place.state_file(id).metadata()?;
+            dir.state_file(id).metadata()?;
             Some(id.to_owned())
         };
-        Ok(sandbox.map(|sandbox| Known {
+        Ok(sandbox.map(|sandbox| StateFile {
             id: id.to_owned(),
             sandbox,
         }))
     }
 
-    /// The only place that knows the container.
-    fn find(&mut self, id: &str) -> Result<(Place, Known)> {
-        let places = self.places();
+    /// Finds the only state directory that has the container.
+    fn find(&mut self, id: &str) -> Result<(StateDir, StateFile)> {
+        let dirs = self.state_dirs();
         let mut found = Vec::new();
         let mut unreadable = None;
-        for place in &places {
-            match self.find_in(place, id) {
-                Ok(known) => found.extend(known.map(|known| (place.clone(), known))),
+        for dir in &dirs {
+            match self.find_in(dir, id) {
+                Ok(file) => found.extend(file.map(|file| (dir.clone(), file))),
                 Err(e) if is_absent(&e) => {}
                 Err(e) => {
-                    let path = place.state_file(id);
-                    unreadable = Some(error!(Source, "{e}").context(path.display().to_string()));
+                    let path = dir.state_file(id).display().to_string();
+                    unreadable = Some(Error::from(e).context(path));
                 }
             }
         }
         if found.len() > 1 {
-            let names: Vec<_> = found.iter().map(|(place, _)| place.name()).collect();
+            let names: Vec<_> = found.iter().map(|(dir, _)| dir.name()).collect();
             bail!(
                 Source,
                 "more than one runtime knows it, choose one: --source {}",
@@ -164,157 +105,162 @@ impl Runtimes {
         }
         found.pop().ok_or_else(|| {
             unreadable.unwrap_or_else(|| {
-                let files: Vec<_> = places
-                    .iter()
-                    .map(|place| place.state_file(id).display().to_string())
-                    .collect();
+                let files = dirs.iter().map(|dir| dir.state_file(id));
+                let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
                 error!(ContainerNotFound, "there is no {}", files.join(", no "))
             })
         })
     }
-}
 
-/// Where a runtime keeps its state when it is called by hand, by Docker, or by containerd.
-fn usual_roots(kind: Kind) -> Vec<PathBuf> {
-    if kind == Kind::Gvisor {
-        // /var/run is a link to /run almost everywhere.
-        let roots = ["/run/runsc", "/var/run/runsc"].map(PathBuf::from);
-        let mut roots: Vec<_> = roots
-            .into_iter()
-            .filter_map(|root| root.canonicalize().ok())
-            .collect();
-        roots.dedup();
-        return if roots.is_empty() {
-            vec!["/run/runsc".into()]
-        } else {
-            roots
+    /// Lists the containers in a state directory. `None` if there is no such directory.
+    ///
+    /// One of the usual directories may be for others to read: a warning is all that it costs.
+    fn list(&mut self, dir: &StateDir) -> Result<Option<Vec<StateFile>>> {
+        let is_running = |id: &str| self.running.contains(id);
+        let error = match dir.containers(is_running) {
+            Ok(containers) => return Ok(Some(containers)),
+            Err(e) if self.root.is_none() && is_absent(&e) => return Ok(None),
+            Err(e) => e,
         };
+        let may_be_skipped = self.root.is_none() && error.kind() == io::ErrorKind::PermissionDenied;
+        let error = Error::from(error).context(format!("cannot list {}", dir.name()));
+        if !may_be_skipped {
+            return Err(error);
+        }
+        self.warnings.push(error);
+        Ok(None)
     }
-    let mut roots = vec![Path::new("/run").join(kind.name())];
-    if let Some(run) = env::var_os("XDG_RUNTIME_DIR") {
-        roots.push(Path::new(&run).join(kind.name()));
+
+    /// Opens a container of runc or crun.
+    fn open(&mut self, dir: &StateDir, id: &str) -> Result<RunningContainer> {
+        let path = dir.state_file(id);
+        let state = match dir.kind {
+            RuntimeKind::Crun => oci::crun_state,
+            RuntimeKind::Runc | RuntimeKind::Gvisor => oci::runc_state,
+        };
+        let state = read_regular(&path)
+            .map_err(Error::from)
+            .and_then(|text| state(&text))
+            .with_context(|| path.display().to_string())?;
+        let mounts = match &mut self.mounts {
+            Some(mounts) => mounts,
+            None => self.mounts.insert(Mounts::of_this_process()?),
+        };
+        state.open(mounts)
     }
-    // Managers put whatever runtime they use there: the kind of the state tells which.
-    roots.push("/run/docker/runtime-runc/moby".into());
-    // A folder for each of containerd's namespaces, such as k8s.io. Where it can't be read, there is
-    // no containerd, or it is not for us.
-    let mut namespaces: Vec<_> = fs::read_dir("/run/containerd/runc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    namespaces.sort();
-    roots.extend(namespaces);
-    roots
 }
 
 impl Source for Runtimes {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
-        let mut listed = Vec::new();
-        for place in self.places() {
-            let is_running = |id: &str| self.running.contains(id);
-            let containers = match place.containers(is_running) {
-                Err(e) if self.root.is_none() && is_absent(&e) => continue,
-                containers => {
-                    containers.with_context(|| format!("cannot list {}", place.name()))?
-                }
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
+        let mut all = Vec::new();
+        let mut is_readable = false;
+        let before = self.warnings.len();
+        for dir in self.state_dirs() {
+            let Some(containers) = self.list(&dir)? else {
+                continue;
             };
-            listed.extend(containers.into_iter().map(|known| Listed {
-                id: known.id,
-                sandbox: known.sandbox,
-                source: place.name(),
+            is_readable = true;
+            all.extend(containers.into_iter().map(|file| ContainerInfo {
+                id: file.id,
+                sandbox: file.sandbox,
+                source: dir.name(),
             }));
         }
-        Ok(listed)
+        match self.warnings.len() > before && !is_readable {
+            true => Err(self.warnings.swap_remove(before)),
+            false => Ok(all),
+        }
     }
 
-    /// As in runsc, the beginning of an ID is enough where no other begins like it.
+    /// As in runsc, the beginning of an ID is enough if no other begins like it.
     fn resolve(&mut self, container: &str) -> Result<String> {
-        let places = self.places().into_iter();
-        let gvisor: Vec<_> = places.filter(|place| place.kind == Kind::Gvisor).collect();
         // What is wrong with an ID comes to light when it is read.
-        if gvisor.is_empty()
-            || check_folder_name(container).is_err()
-            || self.find(container).is_ok()
-        {
+        if check_file_name(container).is_err() || self.find(container).is_ok() {
             return Ok(container.to_owned());
         }
-        let mut ids: Vec<_> = gvisor
-            .iter()
-            .flat_map(|place| place.containers(|_| false).unwrap_or_default())
-            .map(|known| known.id)
-            .filter(|id| id.starts_with(container))
-            .collect();
-        match ids.len() {
-            0 => Ok(container.to_owned()),
-            1 => Ok(ids.remove(0)),
-            n => {
-                let more = if n > 5 { ", ..." } else { "" };
-                ids.truncate(5);
-                let ids = ids.join(", ");
-                Err(error!(
-                    InvalidRequest,
-                    "it could be any of {n}: {ids}{more}"
-                ))
-            }
+        let mut ids = BTreeSet::new();
+        for dir in self.state_dirs() {
+            let containers = dir.containers(|_| false).unwrap_or_default();
+            let known = containers.into_iter().map(|file| file.id);
+            ids.extend(known.filter(|id| id.starts_with(container)));
         }
+        let count = ids.len();
+        if count > 1 {
+            const SHOWN: usize = 5;
+            let more = if count > SHOWN { ", ..." } else { "" };
+            let ids: Vec<_> = ids.iter().take(SHOWN).map(|id| shorten(id)).collect();
+            let ids = ids.join(", ");
+            bail!(
+                InvalidRequest,
+                "it is the beginning of {count} IDs: {ids}{more}"
+            );
+        }
+        Ok(ids.pop_first().unwrap_or_else(|| container.to_owned()))
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.sandboxes.clear();
-        self.known.clear();
+        self.sandboxes.advance();
+        self.state_files.clear();
         self.running.advance();
-        // One question for all.
+        if let Some(mounts) = &mut self.mounts {
+            mounts.refresh()?;
+        }
+        // One system call for all.
         let mut running: Vec<_> = self.running.iter_mut().collect();
         let processes: Vec<_> = running.iter().map(|running| &running.process).collect();
         let alive = Process::are_running(&processes);
-        for (running, alive) in running.iter_mut().zip(alive) {
-            running.alive = alive;
+        for (running, is_alive) in running.iter_mut().zip(alive) {
+            running.is_alive = is_alive;
         }
         Ok(())
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
+        let read = |running: &mut RunningContainer| running.snapshot(container);
         if self.running.contains(container) {
-            let snapshot = |running: &mut Running| running.snapshot(container);
-            return self.running.read(container, snapshot).map(Arc::new);
+            let open = || Err(error!(Source, "it is not open"));
+            return self.running.read(container, open, read).map(Arc::new);
         }
-        check_folder_name(container)?;
-        let (place, known) = self.find(container)?;
-        let state = match place.kind {
-            Kind::Runc => oci::runc_state,
-            Kind::Crun => oci::crun_state,
-            Kind::Gvisor => {
-                let sandbox = place.root.join(&known.sandbox);
-                if let Some(snapshot) = self.sandboxes.get(&sandbox) {
-                    return Ok(Arc::clone(snapshot));
-                }
-                let snapshot = Arc::new(gvisor::snapshot(&place.root, &known)?);
-                self.sandboxes.insert(sandbox, Arc::clone(&snapshot));
-                return Ok(snapshot);
-            }
+        check_file_name(container)?;
+        let (dir, file) = match self.find(container) {
+            Ok(found) => found,
+            Err(e) => return self.running.read(container, || Err(e), read).map(Arc::new),
         };
-        let path = place.state_file(container);
-        let state = read_text(&path)
-            .map_err(Error::from)
-            .and_then(|text| state(&text))
-            .with_context(|| path.display().to_string())?;
-        let mut running = state.open()?;
-        let snapshot = running.snapshot(container)?;
-        self.running.insert(container, running);
-        Ok(Arc::new(snapshot))
+        if dir.kind == RuntimeKind::Gvisor {
+            return self.sandboxes.snapshot(&dir.root, &file);
+        }
+        let running = self.open(&dir, container);
+        self.running.read(container, || running, read).map(Arc::new)
     }
 
-    fn watch_oom(&mut self, container: &str) -> Result<()> {
-        self.running.watch(container)
+    fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
+        Some(self)
     }
 
-    fn oom_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn warnings(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.warnings)
+    }
+}
+
+impl OomEvents for Runtimes {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.running.fd()
     }
 
-    fn oom_kills(&mut self) -> Vec<String> {
-        self.running.kills()
+    fn watch(&mut self, container: &str) -> Result<()> {
+        if self.running.contains(container) {
+            let open = || Err(error!(Source, "it is not open"));
+            return self.running.watch(container, open);
+        }
+        let (dir, _) = self.find(container)?;
+        if dir.kind == RuntimeKind::Gvisor {
+            return Ok(());
+        }
+        let running = self.open(&dir, container);
+        self.running.watch(container, || running)
+    }
+
+    fn drain(&mut self) -> Vec<String> {
+        self.running.drain()
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Listed, Source};
+use super::{ContainerInfo, Source};
 use crate::error::{Context as _, Result, bail, error};
 use crate::linux::file::read;
 use crate::snapshot::Snapshot;
@@ -116,10 +116,10 @@ fn parse(line: &[u8]) -> Result<Vec<Snapshot>, String> {
 }
 
 impl Source for Scenario {
-    fn containers(&mut self) -> Result<Vec<Listed>> {
+    fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         let listed = self.sandboxes.iter().flat_map(|sandbox| {
             let containers = sandbox.containers.iter();
-            containers.map(|container| Listed {
+            containers.map(|container| ContainerInfo {
                 id: container.id.clone(),
                 sandbox: sandbox.root_container.clone(),
                 source: self.name.clone(),

@@ -5,13 +5,14 @@ use std::str::FromStr;
 
 use super::Source;
 use super::cgroup::Cgroups;
-use super::runtime::{Kind, Runtimes};
+use super::runtime::Runtimes;
 use super::scenario::Scenario;
+use super::state_dir::RuntimeKind;
 use crate::error::Result;
 
 /// A source by name: what `--source` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spec {
+pub enum SourceSpec {
     /// `scenario:FILE`: recorded or invented instants.
     Scenario(PathBuf),
     /// `demo`: a built-in scenario of a pod.
@@ -28,7 +29,7 @@ pub enum Spec {
     Runtime(Option<PathBuf>),
 }
 
-impl FromStr for Spec {
+impl FromStr for SourceSpec {
     type Err = String;
 
     fn from_str(spec: &str) -> Result<Self, String> {
@@ -59,7 +60,7 @@ impl FromStr for Spec {
     }
 }
 
-impl Spec {
+impl SourceSpec {
     /// Opens the source.
     ///
     /// # Errors
@@ -71,11 +72,11 @@ impl Spec {
             Self::Scenario(file) => Box::new(Scenario::open(file)?),
             Self::Demo => Box::new(Scenario::demo()?),
             Self::Cgroup(root) => Box::new(Cgroups::open(root.as_deref())?),
-            Self::Runc(root) => Box::new(Runtimes::new(&[Kind::Runc], root.clone())),
-            Self::Crun(root) => Box::new(Runtimes::new(&[Kind::Crun], root.clone())),
-            Self::Gvisor(root) => Box::new(Runtimes::new(&[Kind::Gvisor], root.clone())),
+            Self::Runc(root) => Box::new(Runtimes::new(&[RuntimeKind::Runc], root.clone())),
+            Self::Crun(root) => Box::new(Runtimes::new(&[RuntimeKind::Crun], root.clone())),
+            Self::Gvisor(root) => Box::new(Runtimes::new(&[RuntimeKind::Gvisor], root.clone())),
             Self::Runtime(root) => {
-                let kinds = [Kind::Runc, Kind::Crun, Kind::Gvisor];
+                let kinds = [RuntimeKind::Runc, RuntimeKind::Crun, RuntimeKind::Gvisor];
                 Box::new(Runtimes::new(&kinds, root.clone()))
             }
         })

@@ -1,61 +1,60 @@
 //! Block I/O.
 
-use super::dir::Folder;
-use super::parse::{device, lines, number};
+use super::dir::CgroupDir;
+use super::parse::{lines, parse_device, parse_u64};
 use crate::bindings::types::BlkioEntry;
-use crate::error::{Result, bail};
-use crate::text::shorten;
+use crate::error::Result;
 
-/// The field of an entry that one list has the values of.
-pub(crate) type Column = fn(&mut BlkioEntry) -> &mut Option<u64>;
+/// The field of an entry that the values of one file belong to.
+type BlkioField = fn(&mut BlkioEntry) -> &mut Option<u64>;
 
 /// A value of a device and an operation, as v1 lists them.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Account {
-    pub(crate) major: u64,
-    pub(crate) minor: u64,
-    pub(crate) op: String,
-    pub(crate) value: u64,
+struct BlkioValue {
+    major: u64,
+    minor: u64,
+    op: String,
+    value: u64,
 }
 
-/// Puts a list into the rows of `entries`: into those that are there already where both have the same
-/// order, which the kernel's lists have.
-pub(crate) fn join(entries: &mut Vec<BlkioEntry>, column: Column, list: Vec<Account>) {
+/// Merges the values of one file into the rows of `entries`, as long as both have the same order, which the
+/// kernel's files have.
+fn merge_rows(entries: &mut Vec<BlkioEntry>, field: BlkioField, values: Vec<BlkioValue>) {
     let mut next = 0;
-    for account in list {
+    for value in values {
         let same = |row: &BlkioEntry| {
-            (row.major, row.minor, &row.op) == (account.major, account.minor, &account.op)
+            (row.major, row.minor, &row.op) == (value.major, value.minor, &value.op)
         };
         let rest = entries.get(next..).unwrap_or_default();
         let at = match rest.iter().position(same) {
             Some(at) => next + at,
             None => {
                 entries.push(BlkioEntry {
-                    major: account.major,
-                    minor: account.minor,
-                    op: account.op,
+                    major: value.major,
+                    minor: value.minor,
+                    op: value.op,
                     ..BlkioEntry::default()
                 });
                 entries.len() - 1
             }
         };
-        *column(&mut entries[at]) = Some(account.value);
+        *field(&mut entries[at]) = Some(value.value);
         next = at + 1;
     }
 }
 
-/// Block I/O by the first group of files that has anything in it: which do, depends on the I/O scheduler. The
-/// order is runc's.
-pub(super) fn read_v1(folder: &mut Folder) -> Result<Vec<BlkioEntry>> {
-    const BYTES: Column = |row| &mut row.io_service_bytes;
-    const SERVICED: Column = |row| &mut row.io_serviced;
-    const QUEUED: Column = |row| &mut row.io_queued;
-    const SERVICE_TIME: Column = |row| &mut row.io_service_time;
-    const WAIT_TIME: Column = |row| &mut row.io_wait_time;
-    const MERGED: Column = |row| &mut row.io_merged;
-    const TIME: Column = |row| &mut row.io_time;
-    const SECTORS: Column = |row| &mut row.sectors;
-    const GROUPS: [&[(&str, Column)]; 5] = [
+/// Reads block I/O of v1 from the first group of files that has anything in it: it depends on the I/O
+/// scheduler which one does. The order is runc's.
+pub(super) fn read_v1(dir: &mut CgroupDir) -> Vec<BlkioEntry> {
+    const BYTES: BlkioField = |row| &mut row.io_service_bytes;
+    const SERVICED: BlkioField = |row| &mut row.io_serviced;
+    const QUEUED: BlkioField = |row| &mut row.io_queued;
+    const SERVICE_TIME: BlkioField = |row| &mut row.io_service_time;
+    const WAIT_TIME: BlkioField = |row| &mut row.io_wait_time;
+    const MERGED: BlkioField = |row| &mut row.io_merged;
+    const TIME: BlkioField = |row| &mut row.io_time;
+    const SECTORS: BlkioField = |row| &mut row.sectors;
+    const GROUPS: [&[(&str, BlkioField)]; 5] = [
         &[
             ("blkio.bfq.sectors_recursive", SECTORS),
             ("blkio.bfq.io_service_time_recursive", SERVICE_TIME),
@@ -91,11 +90,11 @@ pub(super) fn read_v1(folder: &mut Folder) -> Result<Vec<BlkioEntry>> {
     ];
     let mut rows = Vec::new();
     for group in GROUPS {
-        for (file, column) in group {
-            match folder.get(file, accounts)? {
-                Some(accounts) if !accounts.is_empty() => join(&mut rows, *column, accounts),
-                // Where nothing is told of a group and those below it, nothing is told of it alone.
-                Some(_) if file.starts_with("blkio.throttle.") => return Ok(rows),
+        for (file, field) in group {
+            match dir.read(file, parse_blkio) {
+                Some(values) if !values.is_empty() => merge_rows(&mut rows, *field, values),
+                // If there is nothing of a cgroup and those below it, there is nothing of it alone.
+                Some(_) if file.starts_with("blkio.throttle.") => return rows,
                 _ => break,
             }
         }
@@ -103,68 +102,68 @@ pub(super) fn read_v1(folder: &mut Folder) -> Result<Vec<BlkioEntry>> {
             break;
         }
     }
+    rows
+}
+
+/// Parses a v2 `io.stat`: lines of a device and any number of keys and values. Discarded data is left out, as
+/// runc leaves it out.
+pub(super) fn io_stat(text: &str) -> Result<Vec<BlkioEntry>> {
+    let mut rows = Vec::new();
+    for line in lines(text)? {
+        // Some kernels print no newline behind a device without values: the last device counts. One without a
+        // number, `(unknown)`, cannot be reported.
+        let mut device = None;
+        let mut values = [None; 4];
+        for word in line.split_ascii_whitespace() {
+            match word.split_once('=') {
+                None => device = parse_device(word),
+                Some((key, value)) => {
+                    let keys = ["rbytes", "rios", "wbytes", "wios"];
+                    if let Some(at) = keys.iter().position(|known| *known == key) {
+                        values[at] = parse_u64(value).ok();
+                    }
+                }
+            }
+        }
+        let Some((major, minor)) = device else {
+            continue;
+        };
+        let [rbytes, rios, wbytes, wios] = values;
+        for (op, bytes, requests) in [("Read", rbytes, rios), ("Write", wbytes, wios)] {
+            if bytes.or(requests).is_some() {
+                rows.push(BlkioEntry {
+                    major,
+                    minor,
+                    op: op.to_owned(),
+                    io_service_bytes: bytes,
+                    io_serviced: requests,
+                    ..BlkioEntry::default()
+                });
+            }
+        }
+    }
     Ok(rows)
 }
 
-/// A v2 `io.stat`. Discarded data is left out, as runc leaves it out.
-pub(super) fn io_stat(text: &str) -> Result<Vec<BlkioEntry>> {
-    let rows = lines(text, |line| {
+/// Parses a v1 `blkio.*`: lines of a device, often a kind of operation, and a value. Those of a device without
+/// a number, `(unknown)`, are skipped, and so is the sum over all devices.
+fn parse_blkio(text: &str) -> Result<Vec<BlkioValue>> {
+    let rows = lines(text)?.filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
-        let Some((name, first)) = words.next().zip(words.next()) else {
-            return Ok(Vec::new());
+        let (device, second, third) = (words.next()?, words.next()?, words.next());
+        let (op, value) = match third {
+            Some(value) => (second, value),
+            None => ("", second),
         };
-        // Some lines of some kernels begin with something else.
-        if name.split(':').count() != 2 {
-            return Ok(Vec::new());
-        }
-        let (major, minor) = device(name)?;
-        let row = |op: &str| BlkioEntry {
+        let (major, minor) = parse_device(device)?;
+        words.next().is_none().then_some(BlkioValue {
             major,
             minor,
             op: op.to_owned(),
-            ..BlkioEntry::default()
-        };
-        let (mut read, mut write) = (row("Read"), row("Write"));
-        for word in [first].into_iter().chain(words) {
-            let Some((key, value)) = word.split_once('=') else {
-                continue;
-            };
-            let field = match key {
-                "rbytes" => &mut read.io_service_bytes,
-                "wbytes" => &mut write.io_service_bytes,
-                "rios" => &mut read.io_serviced,
-                "wios" => &mut write.io_serviced,
-                _ => continue,
-            };
-            *field = Some(number(value)?);
-        }
-        let told = |row: &BlkioEntry| row.io_service_bytes.or(row.io_serviced).is_some();
-        Ok([read, write].into_iter().filter(told).collect())
+            value: parse_u64(value).ok()?,
+        })
     });
-    let rows: Result<Vec<Vec<_>>> = rows.collect();
-    Ok(rows?.into_iter().flatten().collect())
-}
-
-/// A v1 `blkio.*`: lines of a device, often a kind of operation, and a figure.
-fn accounts(text: &str) -> Result<Vec<Account>> {
-    let rows = lines(text, |line| {
-        let words: Vec<_> = line.split_ascii_whitespace().collect();
-        let (name, op, value) = match words[..] {
-            ["Total", _] => return Ok(None),
-            [name, value] => (name, "", value),
-            [name, op, value] => (name, op, value),
-            _ => bail!(Source, "{} is not a device and a figure", shorten(line)),
-        };
-        let (major, minor) = device(name)?;
-        Ok(Some(Account {
-            major,
-            minor,
-            op: op.to_owned(),
-            value: number(value)?,
-        }))
-    });
-    let rows: Result<Vec<Option<_>>> = rows.collect();
-    Ok(rows?.into_iter().flatten().collect())
+    Ok(rows.collect())
 }
 
 #[cfg(test)]
@@ -172,10 +171,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_one_order_share_rows() {
-        let list = |ops: &[(&str, u64)]| -> Vec<Account> {
+    fn files_of_one_order_share_rows() {
+        let list = |ops: &[(&str, u64)]| -> Vec<BlkioValue> {
             ops.iter()
-                .map(|&(op, value)| Account {
+                .map(|&(op, value)| BlkioValue {
                     major: 8,
                     minor: 0,
                     op: op.to_owned(),
@@ -184,28 +183,28 @@ mod tests {
                 .collect()
         };
         let mut rows = Vec::new();
-        join(
+        merge_rows(
             &mut rows,
             |row| &mut row.io_serviced,
             list(&[("Read", 1), ("Write", 2)]),
         );
-        join(
+        merge_rows(
             &mut rows,
             |row| &mut row.io_service_bytes,
             list(&[("Read", 3), ("Write", 4)]),
         );
-        let figures: Vec<_> = rows
+        let values: Vec<_> = rows
             .iter()
             .map(|row| (row.op.as_str(), row.io_serviced, row.io_service_bytes))
             .collect();
         assert_eq!(
-            figures,
+            values,
             [("Read", Some(1), Some(3)), ("Write", Some(2), Some(4))]
         );
     }
 
     #[test]
-    fn block_io_is_told_by_device_and_kind() {
+    fn block_io_is_reported_by_device_and_operation() {
         let row = |major, minor, op: &str, bytes, requests| BlkioEntry {
             major,
             minor,
@@ -224,30 +223,48 @@ mod tests {
                 row(7, 0, "Write", Some(9), None),
             ]
         );
-        for broken in ["8:x rbytes=1\n", "8:0 rbytes=x\n", ":0 wios=1\n"] {
-            assert!(io_stat(broken).is_err(), "{broken:?}");
+        // A line costs itself, and so does a value.
+        for broken in [
+            "8:x rbytes=1",
+            "8:0 rbytes=x",
+            ":0 wios=1",
+            "rbytes=1",
+            "",
+            "8:0 rbytes",
+        ] {
+            let text = format!("{broken}\n7:0 rbytes=x wbytes=9\n{broken}");
+            assert_eq!(
+                io_stat(&text).expect("it is one"),
+                [row(7, 0, "Write", Some(9), None)],
+                "{broken:?}"
+            );
         }
+        assert_eq!(
+            io_stat("252:0 253:0 rbytes=1 rios=2\n(unknown) 8:0 (unknown) wbytes=1\n")
+                .expect("it is one"),
+            [row(253, 0, "Read", Some(1), Some(2))]
+        );
 
-        let account = |op: &str, value| Account {
+        let value = |op: &str, value| BlkioValue {
             major: 8,
             minor: 0,
             op: op.to_owned(),
             value,
         };
         assert_eq!(
-            accounts("8:0 Read 5\n8:0 Total 5\nTotal 5\n").expect("it is one"),
-            [account("Read", 5), account("Total", 5)]
+            parse_blkio("8:0 Read 5\n(unknown) Read 6\n(unknown) 7\n8:0 Total 5\nTotal 5\n")
+                .expect("it is one"),
+            [value("Read", 5), value("Total", 5)]
         );
-        assert_eq!(accounts("8:0 7\n").expect("it is one"), [account("", 7)]);
-        assert_eq!(accounts("Total 0\n").expect("it is empty"), []);
-        for broken in [
-            "8:0\n",
-            "8 Read 5\n",
-            "8:0 Read x\n",
-            "8:0 Read 5 6\n",
-            "\n",
-        ] {
-            assert!(accounts(broken).is_err(), "{broken:?}");
+        assert_eq!(parse_blkio("8:0 7\n").expect("it is one"), [value("", 7)]);
+        assert_eq!(parse_blkio("Total 0\n").expect("it is empty"), []);
+        for broken in ["8:0", "8 Read 5", "8:0 Read x", "8:0 Read 5 6", ""] {
+            let text = format!("{broken}\n8:0 7\n{broken}");
+            assert_eq!(
+                parse_blkio(&text).expect("it is one"),
+                [value("", 7)],
+                "{broken:?}"
+            );
         }
     }
 
@@ -258,7 +275,7 @@ mod tests {
             "8:0 Read 5\n8:0 Total 5\nTotal 5\n",
         ];
         crate::fuzz::survives_anything(&samples, |text| {
-            let _ = (io_stat(text), accounts(text));
+            let _ = (io_stat(text), parse_blkio(text));
         });
     }
 }

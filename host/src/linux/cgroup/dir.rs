@@ -1,180 +1,343 @@
-//! One folder of a group: its interface files, which stay open.
+//! The directory of a cgroup in one hierarchy, and its interface files.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2, statat,
+};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use crate::error::{Context as _, Result, error};
+use crate::error::{Context as _, Error, Result};
+use crate::linux::file::{self, LARGEST, identity};
 
-/// One folder of a group.
-pub(super) struct Folder {
+/// The directory of a cgroup in one hierarchy.
+pub(super) struct CgroupDir {
     pub(super) path: PathBuf,
-    dir: OwnedFd,
-    /// The folder's device and inode: another group may get its name.
-    identity: (u64, u64),
-    pub(super) kind: Kind,
-    /// The control files that are open, and those that are known not to be there.
+    fd: OwnedFd,
+    /// The device and the inode: another cgroup may get the same name.
+    pub(super) identity: (u64, u64),
+    pub(super) kind: FsKind,
+    /// The interface files that are open, and those that are known not to exist.
+    ///
+    /// Opening and closing one takes 6 µs, reading it 1 µs, and a line of a v1 cgroup needs 45 of them.
     files: HashMap<String, Option<OwnedFd>>,
-    /// Limits, and when they were read.
-    limits: HashMap<&'static str, (Instant, Option<u64>)>,
+    /// Whether a file that was open has gone.
+    has_lost_files: bool,
+    /// The first failure of this sample.
+    pub(super) failure: Option<Error>,
 }
 
-/// What kind of filesystem a folder is in.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Kind {
-    /// A v1 hierarchy: an open control file is as good as a new one, and the files are always the same.
+/// The kind of filesystem that a directory is in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum FsKind {
+    /// A v1 hierarchy. The interface files of a cgroup are always the same.
     V1,
-    /// The v2 hierarchy: the same, but controllers come and go, and their files with them.
+    /// The v2 hierarchy. Controllers come and go, and their files with them.
     V2,
-    /// Some other: files may be replaced.
-    Other,
+    /// Any other: copies of interface files, which anybody may have made. Only regular files are read there,
+    /// nothing is watched, and nothing is written.
+    Ordinary,
 }
 
-impl Folder {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty())?;
-        let stat = rustix::fs::fstat(&dir)?;
-        // As in the kernel's magic.h.
-        let kind = match rustix::fs::fstatfs(&dir)?.f_type {
-            0x27_e0eb => Kind::V1,
-            0x6367_7270 => Kind::V2,
-            _ => Kind::Other,
+/// The failure to read an interface file of a cgroup that has gone, or whose controller has.
+const GONE: Errno = Errno::NODEV;
+
+impl CgroupDir {
+    /// Opens a directory, which a symbolic link may lead to. `None` if there is none.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        Self::from_result(path, openat(CWD, path, flags, Mode::empty()))
+    }
+
+    /// Opens a directory in this one. `None` if there is none, or if another filesystem is mounted on it.
+    pub(super) fn open_child(&self, name: &str) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        Self::from_result(&self.path.join(name), open_beneath(&self.fd, name, flags))
+    }
+
+    fn from_result(path: &Path, fd: Result<OwnedFd, Errno>) -> io::Result<Option<Self>> {
+        let fd = match fd {
+            // What is there is a file, or something that is mounted in the place of the cgroup.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP | GONE) => {
+                return Ok(None);
+            }
+            fd => fd?,
         };
-        Ok(Self {
+        // As in the kernel's magic.h.
+        let kind = match fstatfs(&fd)?.f_type {
+            0x27_e0eb => FsKind::V1,
+            0x6367_7270 => FsKind::V2,
+            _ => FsKind::Ordinary,
+        };
+        Ok(Some(Self {
             path: path.to_owned(),
-            dir,
-            identity: (stat.st_dev, stat.st_ino),
+            identity: identity(&fstat(&fd)?),
+            fd,
             kind,
             files: HashMap::new(),
-            limits: HashMap::new(),
-        })
+            has_lost_files: false,
+            failure: None,
+        }))
     }
 
-    /// Whether the group has been deleted, and maybe made anew.
-    pub(super) fn is_gone(&self) -> bool {
-        let there = fs::metadata(&self.path).map(|now| (now.dev(), now.ino()));
-        there.ok() != Some(self.identity)
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
-    /// What `parse` makes of a control file. `None` where there is no such file: controllers differ, and
-    /// so do kernels.
-    ///
-    /// Opening a control file takes ten times as long as reading it, so they stay open, as long as no more
-    /// than half of the file descriptors that this process may have are in use.
-    pub(super) fn get<T>(
+    /// Returns whether this is still what has the name.
+    pub(super) fn is_current(&self) -> bool {
+        let now = fs::metadata(&self.path).map(|now| (now.dev(), now.ino()));
+        now.ok() == Some(self.identity)
+    }
+
+    /// Does the same, and forgives lost files: a controller was taken away from the cgroup.
+    pub(super) fn confirm(&mut self) -> bool {
+        self.has_lost_files = false;
+        self.is_current()
+    }
+
+    /// Returns whether it is necessary to look whether this is still what has the name.
+    pub(super) fn may_have_gone(&self) -> bool {
+        self.has_lost_files || self.kind == FsKind::Ordinary
+    }
+
+    /// Returns whether there are so few open files that this one may stay open until the next sample: at most
+    /// half of those that this process may have. The kernel numbers them from below.
+    pub(super) fn may_stay_open(&self) -> bool {
+        is_within_limit(self.fd(), 2)
+    }
+
+    /// Lists the names of the cgroups in this one. What is mounted there from elsewhere is none of them.
+    pub(super) fn children(&self) -> io::Result<Vec<String>> {
+        let mut names = file::subdirectories(&self.fd)?;
+        match self.kind {
+            FsKind::V1 => {}
+            FsKind::V2 => names.retain(|name| {
+                let child = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+                child.is_ok_and(|child| child.st_dev == self.identity.0)
+            }),
+            // In a copy, v1's own files tell a v1 cgroup below one of v2.
+            FsKind::Ordinary if self.has("cgroup.controllers") => {
+                names.retain(|name| !self.has(&format!("{name}/notify_on_release")));
+            }
+            FsKind::Ordinary => {}
+        }
+        Ok(names)
+    }
+
+    /// Returns whether there is a file of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Returns whether there are cgroups in this one, or there may be.
+    pub(super) fn has_children(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| stat.st_nlink != 2)
+    }
+
+    /// Reads an interface file, and returns what `parse` makes of it. `None` if there is no such file, or if
+    /// it cannot be read or understood, which is kept as the reason of a [`failure`](Self::failure).
+    pub(super) fn read<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T>) -> Option<T> {
+        self.try_read(name, parse).unwrap_or_default()
+    }
+
+    /// Does the same, but returns an error if there is a file that cannot be read or understood.
+    pub(super) fn try_read<T>(
         &mut self,
         name: &str,
         parse: impl Fn(&str) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let kept = match self.files.get(name) {
+    ) -> Result<Option<T>, Unreadable> {
+        let result = match self.files.get(name) {
             Some(None) => return Ok(None),
-            Some(Some(file)) => Some(with_text(file, &parse)),
-            None => None,
+            Some(Some(file)) => match with_text(file, &parse) {
+                // The controller was taken away from the cgroup, and may have been given back.
+                Err(e) if is_gone(&e) => {
+                    self.has_lost_files = true;
+                    self.read_anew(name, &parse)
+                }
+                result => result,
+            },
+            None => self.read_anew(name, &parse),
         };
-        let result = match kept {
-            // The first time, or the controller was taken away from the group, and may have been given back.
-            None | Some(Err(Errno::NODEV)) => self.get_anew(name, &parse),
-            Some(result) => result,
+        let error = match result {
+            Ok(Ok(value)) => return Ok(Some(value)),
+            Err(e) if is_gone(&e) || file::is_absent(&e) => return Ok(None),
+            Ok(Err(e)) => e,
+            Err(e) => e.into(),
         };
-        match result {
-            Ok(parsed) => parsed.map(Some),
-            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
-            Err(Errno::SPIPE | Errno::ISDIR) => Err(error!(Source, "it is not a regular file")),
-            Err(Errno::FBIG) => Err(error!(Source, "it is larger than {LARGEST} bytes")),
-            Err(Errno::ILSEQ) => Err(error!(Source, "it is not UTF-8")),
-            Err(e) => Err(io::Error::from(e).into()),
-        }
-        .with_context(|| self.path.join(name).display().to_string())
+        let path = || self.path.join(name).display().to_string();
+        self.failure.get_or_insert_with(|| error.context(path()));
+        Err(Unreadable)
     }
 
-    /// The same of a file that is not open, which is kept open where that will do.
-    fn get_anew<T>(&mut self, name: &str, parse: impl Fn(&str) -> T) -> Result<T, Errno> {
+    /// Reads a file that is not open, and keeps it open if that is safe and allowed.
+    fn read_anew<T>(&mut self, name: &str, parse: impl Fn(&str) -> T) -> io::Result<T> {
         self.files.remove(name);
-        // In a folder of the user's making it could be a pipe that nobody writes to.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        match openat(&self.dir, name, flags, Mode::empty()) {
-            Ok(file) => {
-                let result = with_text(&file, parse);
-                if self.kind != Kind::Other && file.as_raw_fd() < descriptors_to_keep() {
-                    self.files.insert(name.to_owned(), Some(file));
-                }
-                result
+        let file = match self.open_file(name) {
+            Err(e) if self.kind == FsKind::V1 && file::is_absent(&e) && self.is_current() => {
+                self.files.insert(name.to_owned(), None);
+                return Err(e);
             }
-            Err(e) => {
-                if e == Errno::NOENT && self.kind == Kind::V1 && !self.is_gone() {
-                    self.files.insert(name.to_owned(), None);
-                }
-                Err(e)
-            }
+            file => file?,
+        };
+        if self.kind == FsKind::Ordinary {
+            let bytes = file::read(File::from(file), LARGEST)?;
+            return Ok(parse(&String::from_utf8_lossy(&bytes)));
+        }
+        let result = with_text(&file, parse);
+        if is_within_limit(file.as_fd(), 2) {
+            self.files.insert(name.to_owned(), Some(file));
+        }
+        result
+    }
+
+    /// Opens an interface file for reading.
+    pub(super) fn open_file(&self, name: &str) -> io::Result<OwnedFd> {
+        match self.kind {
+            FsKind::Ordinary => file::open_regular(self.fd.as_fd(), name),
+            FsKind::V1 | FsKind::V2 => Ok(open_beneath(&self.fd, name, OFlags::RDONLY)?),
         }
     }
 
-    /// The same for a limit, which is read again after a second: limits and the cpuset are settings, seldom
-    /// changed, and half of all control files.
-    pub(super) fn limit(
-        &mut self,
-        name: &'static str,
-        parse: fn(&str) -> Result<u64>,
-    ) -> Result<Option<u64>> {
-        if let Some((read, limit)) = self.limits.get(name)
-            && self.is_fresh(*read)
-        {
-            return Ok(*limit);
+    /// Opens an interface file for writing. Only a kernel's own files are written to.
+    pub(super) fn open_to_write(&self, name: &str) -> io::Result<OwnedFd> {
+        if self.kind == FsKind::Ordinary {
+            return Err(io::Error::other("it is not in a cgroup filesystem"));
         }
-        let limit = self.get(name, parse)?;
-        self.limits.insert(name, (Instant::now(), limit));
-        Ok(limit)
-    }
-
-    /// Whether a setting need not be read again.
-    pub(super) fn is_fresh(&self, read: Instant) -> bool {
-        const AGE: Duration = Duration::from_secs(1);
-        self.kind != Kind::Other && read.elapsed() < AGE
+        Ok(open_beneath(&self.fd, name, OFlags::WRONLY)?)
     }
 }
 
-/// The largest control file, in bytes.
-const LARGEST: usize = 16 << 20;
+/// A file that cannot be read or understood.
+#[derive(Debug, PartialEq)]
+pub(super) struct Unreadable;
 
-/// Calls `take` with the text of a control file. The kernel gives all of it at once where there is room,
+/// Returns whether there is such an error because the cgroup, or its controller, has gone.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(GONE)
+}
+
+/// Opens a file or directory that a cgroup filesystem has in the directory `dir`, and nothing else: no
+/// symbolic link is followed, and nothing is opened that is mounted there.
+fn open_beneath(dir: &OwnedFd, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_XDEV;
+    let file = match openat2(dir, name, flags, Mode::empty(), resolve) {
+        // Before Linux 5.6, or forbidden by a filter of system calls that does not know it.
+        Err(Errno::NOSYS | Errno::PERM) => openat(dir, name, flags, Mode::empty())?,
+        file => return file,
+    };
+    let stat = fstat(&file)?;
+    if stat.st_dev != fstat(dir)?.st_dev {
+        return Err(Errno::XDEV);
+    }
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile | FileType::Directory => Ok(file),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// Calls `take` with the text of an interface file of a kernel. It gives all of it at once if there is room,
 /// so one system call is enough.
-fn with_text<T>(file: &OwnedFd, take: impl FnOnce(&str) -> T) -> Result<T, Errno> {
+fn with_text<T>(file: &OwnedFd, take: impl FnOnce(&str) -> T) -> io::Result<T> {
     const SMALL: usize = 4096;
-    let utf8 = |bytes| str::from_utf8(bytes).map_err(|_| Errno::ILSEQ);
     let mut small = [MaybeUninit::uninit(); SMALL];
     let (text, rest) = rustix::io::pread(file, &mut small, 0)?;
     if !rest.is_empty() {
-        return Ok(take(utf8(&*text)?));
+        return Ok(take(&String::from_utf8_lossy(text)));
     }
     let mut large = vec![0; 16 * SMALL];
     loop {
         let len = rustix::io::pread(file, &mut large, 0)?;
         if len < large.len() {
-            return Ok(take(utf8(&large[..len])?));
+            return Ok(take(&String::from_utf8_lossy(&large[..len])));
         }
-        if len > LARGEST {
-            return Err(Errno::FBIG);
+        if len as u64 >= LARGEST {
+            return Err(io::Error::other(format!(
+                "it is larger than {LARGEST} bytes"
+            )));
         }
         large.resize(4 * len, 0);
     }
 }
 
-/// File descriptors below this one may be kept for the next reading.
-fn descriptors_to_keep() -> i32 {
-    static LIMIT: OnceLock<i32> = OnceLock::new();
-    *LIMIT.get_or_init(|| {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        i32::try_from(limit / 2).unwrap_or(i32::MAX)
-    })
+/// Returns whether the number of an open file is in the lower so many quarters of those that this process may
+/// have.
+pub(super) fn is_within_limit(file: BorrowedFd<'_>, quarters: u64) -> bool {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u64::try_from(file.as_raw_fd()).is_ok_and(|number| number < limit / 4 * quarters)
+}
+
+/// Adds the path of a directory to an error.
+pub(super) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
+    result.with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::parse::parse_u64;
+    use super::*;
+    use crate::linux::file::tests::TestDir;
+
+    #[test]
+    fn copies_of_interface_files_are_read_and_nothing_else() {
+        let test = TestDir::new("copies");
+        test.write("good", "7\n");
+        test.write("bad", "seven");
+        symlink(test.0.join("good"), test.0.join("link")).expect("a link");
+        symlink("/dev/null", test.0.join("device")).expect("a link");
+        let fifo = test.0.join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
+        let dir = CgroupDir::open(&test.0);
+        let mut dir = dir.expect("it can be read").expect("a directory");
+        assert_eq!(dir.kind, FsKind::Ordinary);
+        assert_eq!(dir.read("none", parse_u64), None);
+        assert_eq!(dir.read("good", parse_u64), Some(7));
+        assert!(dir.failure.is_none());
+        for name in ["bad", "link", "device", "fifo"] {
+            assert_eq!(dir.try_read(name, parse_u64), Err(Unreadable), "{name}");
+            assert!(dir.failure.take().is_some(), "{name}");
+        }
+        for name in ["good", "link", "fifo"] {
+            assert!(dir.open_to_write(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_directory_of_the_same_name_is_another_one() {
+        let test = TestDir::new("anew");
+        let path = test.0.join("web");
+        assert!(CgroupDir::open(&path).expect("it can be tried").is_none());
+        fs::create_dir(&path).expect("a directory");
+        let dir = CgroupDir::open(&path);
+        let dir = dir.expect("it can be read").expect("a directory");
+        assert!(dir.is_current());
+        fs::rename(&path, test.0.join("old")).expect("it can be renamed");
+        assert!(!dir.is_current());
+        fs::create_dir(&path).expect("a directory");
+        assert!(!dir.is_current());
+    }
+
+    #[test]
+    fn a_v1_cgroup_below_one_of_v2_is_not_its_child() {
+        let test = TestDir::new("v1-in-v2");
+        test.write("cgroup.controllers", "memory");
+        test.write("c1/cgroup.type", "domain");
+        test.write("net_cls/notify_on_release", "0");
+        let dir = CgroupDir::open(&test.0);
+        let dir = dir.expect("it can be read").expect("a directory");
+        assert_eq!(dir.children().expect("it can be listed"), ["c1"]);
+    }
 }

@@ -1,187 +1,225 @@
-//! One control group, open for reading.
+//! One cgroup, open for reading.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Instant;
+use std::path::PathBuf;
 
-use super::dir::{Folder, Kind};
-use super::hugetlb::HugetlbFiles;
-use super::parse::{maximum, number};
-use super::paths::{Paths, UNIFIED};
+use super::dir::{CgroupDir, FsKind};
+use super::paths::{CgroupPaths, UNIFIED};
 use super::{blkio, cpu, cpuset, hugetlb, memory, pids, psi};
-use crate::bindings::types::{Blkio, Cpu, Cpuset, Hugetlb, Memory, Pids, Stats};
-use crate::error::{Context as _, Result, bail};
+use crate::bindings::types::{Blkio, Cpu, Hugetlb, Memory, Pids, Stats};
+use crate::error::{Error, Result, error};
 
-/// One control group, open for reading.
-pub(crate) struct Group {
-    folders: BTreeMap<&'static str, Folder>,
-    /// The cpuset, and when it was read.
-    cpuset: Option<(Instant, Cpuset)>,
-    /// The files of the hugetlb controller, and when they were looked for.
-    hugetlb: Option<(Instant, Vec<HugetlbFiles>)>,
+/// One cgroup, open for reading.
+pub(crate) struct Cgroup {
+    paths: CgroupPaths,
+    hierarchies: Vec<Hierarchy>,
 }
 
-impl AsRef<Group> for Group {
+/// The cgroup in one hierarchy.
+struct Hierarchy {
+    path: PathBuf,
+    controllers: Vec<&'static str>,
+    /// Its directory, as long as there is one.
+    dir: Option<CgroupDir>,
+}
+
+impl AsRef<Cgroup> for Cgroup {
     fn as_ref(&self) -> &Self {
         self
     }
 }
 
-impl Group {
-    /// Opens the group for reading.
-    pub(crate) fn open(paths: &Paths) -> Result<Self> {
-        let mut folders = BTreeMap::new();
-        for (controller, path) in paths.iter() {
-            let folder = Folder::open(path).with_context(|| path.display().to_string())?;
-            folders.insert(controller, folder);
-        }
-        Ok(Self {
-            folders,
-            cpuset: None,
-            hugetlb: None,
-        })
-    }
-
-    /// The folder of that controller in v1, or the v2 one.
-    pub(super) fn folder(&mut self, controller: &str) -> Option<&mut Folder> {
-        self.folders.get_mut(controller)
-    }
-
-    /// The folder that accounts for memory, and whether it is one of v1.
-    pub(crate) fn memory_folder(&self) -> Option<(&Path, bool)> {
-        let folder = |controller| self.folders.get(controller);
-        let v1 = folder("memory").map(|folder| (folder.path.as_path(), true));
-        v1.or_else(|| Some((folder(UNIFIED)?.path.as_path(), false)))
-    }
-
-    /// Reads all that the group accounts for. The network is not part of it.
-    pub(crate) fn stats(&mut self) -> Result<Stats> {
-        let stats = self.read();
-        // A group goes away in one hierarchy after the other. Then figures are missing, one of those
-        // that must be there among them.
-        let holes = stats.as_ref().map_or(true, |stats| {
-            let (memory, cpu) = (stats.memory.usage.usage, stats.cpu.usage.total);
-            memory.and(stats.pids.current).and(cpu).is_none()
+impl Cgroup {
+    /// Opens the cgroup for reading. It need not exist in all hierarchies, or in any.
+    pub(crate) fn open(paths: &CgroupPaths) -> Result<Self> {
+        let hierarchies = paths.iter().map(|(path, controllers)| Hierarchy {
+            path: path.to_owned(),
+            controllers: controllers.to_vec(),
+            dir: None,
         });
-        let mut folders = self.folders.values();
-        if folders.any(|folder| (holes || folder.kind == Kind::Other) && folder.is_gone()) {
-            bail!(ContainerNotFound, "its cgroup has gone");
-        }
-        stats
-    }
-
-    fn read(&mut self) -> Result<Stats> {
-        Ok(Stats {
-            cpu: self.cpu().context("cannot read CPU usage")?,
-            cpuset: self.cpuset().context("cannot read the cpuset")?,
-            blkio: self.blkio().context("cannot read block I/O")?,
-            hugetlb: self.hugetlb().context("cannot read huge pages")?,
-            pids: self.pids().context("cannot read pids")?,
-            memory: self.memory().context("cannot read memory")?,
-            ..Stats::default()
-        })
-    }
-
-    pub(super) fn cpu(&mut self) -> Result<Cpu> {
-        let mut cpu = Cpu::default();
-        if let Some(folder) = self.folder("cpuacct") {
-            cpu.usage = cpu::usage_v1(folder)?;
-        } else if let Some(folder) = self.folder(UNIFIED) {
-            (cpu.usage, cpu.throttling) = cpu::stat(folder)?;
-        }
-        if let Some(folder) = self.folder("cpu") {
-            (_, cpu.throttling) = cpu::stat(folder)?;
-        }
-        let v1 = ["cpu", "cpuacct"].map(|controller| self.folders.contains_key(controller));
-        if v1 == [false, false]
-            && let Some(folder) = self.folder(UNIFIED)
-        {
-            cpu.psi = psi::read(folder, "cpu.pressure")?;
-        }
-        Ok(cpu)
-    }
-
-    fn cpuset(&mut self) -> Result<Cpuset> {
-        // On v2, runc reads none of it.
-        let Some(folder) = self.folders.get_mut("cpuset") else {
-            return Ok(Cpuset::default());
+        let mut cgroup = Self {
+            hierarchies: hierarchies.collect(),
+            paths: paths.clone(),
         };
-        let known = self.cpuset.take();
-        let (read, cpuset) = match known.filter(|(read, _)| folder.is_fresh(*read)) {
-            Some(known) => known,
-            None => (Instant::now(), cpuset::read(folder)?),
-        };
-        self.cpuset = Some((read, cpuset.clone()));
-        Ok(cpuset)
+        cgroup.refresh()?;
+        Ok(cgroup)
     }
 
-    fn memory(&mut self) -> Result<Memory> {
-        if let Some(folder) = self.folder("memory") {
-            return memory::read_v1(folder);
-        }
-        match self.folder(UNIFIED) {
-            Some(folder) => memory::read_v2(folder),
-            None => Ok(Memory::default()),
-        }
-    }
-
-    /// The count of the pids controller, or, where that is not at work, of the lists of tasks.
-    fn pids(&mut self) -> Result<Pids> {
-        for controller in ["pids", UNIFIED] {
-            if let Some(folder) = self.folder(controller)
-                && let Some(current) = folder.get("pids.current", number)?
-            {
-                let limit = folder.limit("pids.max", maximum)?;
-                return Ok(Pids {
-                    current: Some(current),
-                    limit: limit.filter(|max| *max < u64::MAX),
-                });
+    /// Opens the directories that have come, or were made anew, and closes those that have gone. Returns
+    /// whether there are some of the latter.
+    fn refresh(&mut self) -> Result<bool> {
+        // Looking a directory up takes 4 µs. The files of a kernel's own one fail once it has gone; if it was
+        // renamed, they do not, but it was in all hierarchies. So the first one stands for all.
+        let is_current = self.dirs().next().is_some_and(CgroupDir::is_current)
+            && self.dirs().all(|dir| !dir.may_have_gone());
+        let mut lost = false;
+        for hierarchy in &mut self.hierarchies {
+            let dir = &mut hierarchy.dir;
+            let is_current = match dir {
+                Some(dir) => is_current || dir.confirm(),
+                None => false,
+            };
+            if !is_current {
+                let was_open = dir.take().is_some();
+                *dir = self.paths.open(&hierarchy.path)?;
+                lost |= was_open && dir.is_none();
             }
         }
-        // The folder of a v2 group beside v1 may be there without any task in it.
-        let mut folders = self.folders.iter();
-        let v1 = folders.find(|(controller, _)| **controller != UNIFIED);
-        let current = match (v1, self.folders.get(UNIFIED)) {
-            (Some((_, folder)), _) => pids::tasks(&folder.path, "tasks")?,
-            (None, Some(folder)) => pids::tasks(&folder.path, "cgroup.threads")?,
-            (None, None) => None,
-        };
-        Ok(Pids {
-            current,
-            limit: None,
+        Ok(lost)
+    }
+
+    /// Returns whether it exists in no hierarchy.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.dirs().next().is_none()
+    }
+
+    /// Returns whether there are so few open files that this cgroup may stay open until the next sample.
+    pub(crate) fn may_stay_open(&self) -> bool {
+        self.dirs().all(CgroupDir::may_stay_open)
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = &CgroupDir> {
+        self.hierarchies
+            .iter()
+            .filter_map(|hierarchy| hierarchy.dir.as_ref())
+    }
+
+    /// Returns the directory of that controller in v1, or the v2 one.
+    pub(super) fn dir(&mut self, controller: &str) -> Option<&mut CgroupDir> {
+        let hierarchies = self.hierarchies.iter_mut();
+        hierarchies
+            .filter(|hierarchy| hierarchy.controllers.contains(&controller))
+            .find_map(|hierarchy| hierarchy.dir.as_mut())
+    }
+
+    /// Returns the directory that accounts for memory.
+    pub(super) fn memory_dir(&self) -> Option<&CgroupDir> {
+        ["memory", UNIFIED].into_iter().find_map(|controller| {
+            let mut hierarchies = self.hierarchies.iter();
+            hierarchies.find_map(|hierarchy| {
+                let dir = hierarchy.dir.as_ref()?;
+                hierarchy.controllers.contains(&controller).then_some(dir)
+            })
         })
     }
 
-    fn blkio(&mut self) -> Result<Blkio> {
-        if let Some(folder) = self.folder("blkio") {
-            let entries = blkio::read_v1(folder)?;
-            return Ok(Blkio { entries, psi: None });
+    /// Reads all that is accounted for the cgroup, as far as it can be read. The network is not part of it.
+    pub(crate) fn stats(&mut self) -> Result<Stats> {
+        let gone = || error!(ContainerNotFound, "its cgroup has gone");
+        let mut lost = self.refresh()?;
+        if self.is_absent() {
+            return Err(gone());
         }
-        match self.folder(UNIFIED) {
-            Some(folder) => Ok(Blkio {
-                entries: folder.get("io.stat", blkio::io_stat)?.unwrap_or_default(),
-                psi: psi::read(folder, "io.pressure")?,
-            }),
-            None => Ok(Blkio::default()),
+        let stats = Stats {
+            cpu: self.cpu(),
+            cpuset: self.dir("cpuset").map(cpuset::read).unwrap_or_default(),
+            blkio: self.blkio(),
+            hugetlb: self.hugetlb(),
+            pids: self.pids(),
+            memory: self.memory(),
+            ..Stats::default()
+        };
+        let failure = self.take_failure();
+        // A cgroup goes away in one hierarchy after the other, without tasks. Values are missing then, some of
+        // those that are always there among them.
+        let (memory, cpu) = (stats.memory.usage.usage, stats.cpu.usage.total);
+        let holes = memory.and(cpu).and(stats.pids.current).is_none();
+        lost |= holes && self.dirs().any(|dir| !dir.is_current());
+        if lost && stats.pids.current.unwrap_or(0) == 0 {
+            return Err(gone());
+        }
+        if stats == Stats::default() {
+            let unaccounted = || error!(Source, "no mounted hierarchy accounts for it");
+            return Err(failure.unwrap_or_else(unaccounted));
+        }
+        Ok(stats)
+    }
+
+    /// Takes the first failure of this sample.
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
+        let hierarchies = self.hierarchies.iter_mut();
+        let failures = hierarchies.filter_map(|hierarchy| hierarchy.dir.as_mut()?.failure.take());
+        failures.reduce(|first, _| first)
+    }
+
+    pub(super) fn cpu(&mut self) -> Cpu {
+        let mut cpu = Cpu::default();
+        let mut v1 = false;
+        if let Some(dir) = self.dir("cpuacct") {
+            cpu.usage = cpu::usage_v1(dir);
+            v1 = true;
+        } else if let Some(dir) = self.dir(UNIFIED) {
+            (cpu.usage, cpu.throttling) = cpu::stat(dir);
+        }
+        if let Some(dir) = self.dir("cpu") {
+            (_, cpu.throttling) = cpu::stat(dir);
+            v1 = true;
+        }
+        if !v1 && let Some(dir) = self.dir(UNIFIED) {
+            cpu.psi = psi::read(dir, "cpu.pressure");
+        }
+        cpu
+    }
+
+    fn memory(&mut self) -> Memory {
+        if let Some(dir) = self.dir("memory") {
+            return memory::read_v1(dir);
+        }
+        self.dir(UNIFIED).map(memory::read_v2).unwrap_or_default()
+    }
+
+    /// Reads the count of the pids controller, or, if that is not at work, the lists of tasks.
+    fn pids(&mut self) -> Pids {
+        for controller in ["pids", UNIFIED] {
+            if let Some(pids) = self.dir(controller).and_then(pids::read) {
+                return pids;
+            }
+        }
+        // The directory of a v2 cgroup beside v1 may be there without any task in it.
+        let v1 = |hierarchy: &&mut Hierarchy| !hierarchy.controllers.contains(&UNIFIED);
+        let mut hierarchies = self.hierarchies.iter_mut();
+        let v1 = hierarchies.find(|h| v1(h) && h.dir.is_some());
+        let dir = v1.and_then(|hierarchy| hierarchy.dir.as_mut());
+        let current = match dir {
+            Some(dir) => pids::count_tasks(dir, "tasks"),
+            None => {
+                let dir = self.dir(UNIFIED);
+                dir.and_then(|dir| pids::count_tasks(dir, "cgroup.threads"))
+            }
+        };
+        Pids {
+            current,
+            limit: None,
         }
     }
 
-    fn hugetlb(&mut self) -> Result<Vec<(String, Hugetlb)>> {
-        let v2 = !self.folders.contains_key("hugetlb");
-        let controller = if v2 { UNIFIED } else { "hugetlb" };
-        let Some(folder) = self.folders.get_mut(controller) else {
-            return Ok(Vec::new());
+    fn blkio(&mut self) -> Blkio {
+        if let Some(dir) = self.dir("blkio") {
+            return Blkio {
+                entries: blkio::read_v1(dir),
+                psi: None,
+            };
+        }
+        let v2 = self.dir(UNIFIED).map(|dir| Blkio {
+            entries: dir.read("io.stat", blkio::io_stat).unwrap_or_default(),
+            psi: psi::read(dir, "io.pressure"),
+        });
+        v2.unwrap_or_default()
+    }
+
+    fn hugetlb(&mut self) -> Vec<(String, Hugetlb)> {
+        if let Some(dir) = self.dir("hugetlb") {
+            return hugetlb::read(dir);
+        }
+        let Some(dir) = self.dir(UNIFIED) else {
+            return Vec::new();
         };
-        // Sizes of huge pages don't come and go. The controller may come: where there were none, they are
-        // looked for again after a second.
-        let known = self.hugetlb.take();
-        let known = known.filter(|(read, files)| !files.is_empty() || folder.is_fresh(*read));
-        let (read, files) = match known {
-            Some(known) => known,
-            None => (Instant::now(), HugetlbFiles::list(&folder.path)?),
-        };
-        let all = hugetlb::read(folder, &files, v2);
-        self.hugetlb = Some((read, files));
-        all
+        // Listing a directory takes longer than to read which controllers it has.
+        let has_hugetlb =
+            |text: &str| Ok(text.split_ascii_whitespace().any(|name| name == "hugetlb"));
+        let is_enabled = dir.read("cgroup.controllers", has_hugetlb);
+        match is_enabled.unwrap_or(true) || dir.kind == FsKind::Ordinary {
+            true => hugetlb::read(dir),
+            false => Vec::new(),
+        }
     }
 }

@@ -1,144 +1,162 @@
 //! Huge pages.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+use std::collections::{BTreeSet, HashSet};
 
-use super::dir::Folder;
-use super::parse::{number, value_of};
+use super::dir::{CgroupDir, at};
+use super::parse::{parse_u64, parse_value_of};
 use crate::bindings::types::Hugetlb;
 use crate::error::Result;
+use crate::linux::file::names;
 
-/// The control files of one size of huge pages.
-pub(super) struct HugetlbFiles {
-    /// As the kernel names it: `2MB`.
+/// The interface files of one size of huge pages.
+#[derive(Debug, PartialEq)]
+struct HugetlbFiles {
+    /// The size as the kernel names it: `2MB`.
     size: String,
-    /// Usage, highest usage, and the count of failures.
-    names: [String; 3],
+    usage: String,
+    counters: Counters,
 }
 
-impl HugetlbFiles {
-    /// Those in the folder of a group.
-    pub(super) fn list(folder: &Path) -> Result<Vec<Self>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(Self::find(&names))
-    }
-
-    /// The sizes of which a group with these files has an account. Like runc, this prefers the account of
-    /// reservations, where the kernel has one.
-    fn find(names: &[String]) -> Vec<Self> {
-        let sizes: BTreeSet<&str> = names
-            .iter()
-            .filter_map(|name| name.strip_prefix("hugetlb.")?.split('.').next())
-            .collect();
-        let files = sizes.into_iter().filter_map(|size| {
-            let there = |name: String| names.contains(&name).then_some(name);
-            let of = |rest: &str| there(format!("hugetlb.{size}{rest}"));
-            let [v2_usage, v1_usage] = [
-                of(".rsvd.current").or_else(|| of(".current")),
-                of(".rsvd.usage_in_bytes").or_else(|| of(".usage_in_bytes")),
-            ];
-            let names = match (v2_usage, v1_usage) {
-                (Some(usage), _) => [usage, String::new(), format!("hugetlb.{size}.events")],
-                (None, Some(usage)) => {
-                    let stem = usage.strip_suffix("usage_in_bytes")?.to_owned();
-                    let max = format!("{stem}max_usage_in_bytes");
-                    [usage, max, format!("{stem}failcnt")]
-                }
-                (None, None) => return None,
-            };
-            Some(Self {
-                size: size.to_owned(),
-                names,
-            })
-        });
-        files.collect()
-    }
+/// What is counted besides usage.
+#[derive(Debug, PartialEq)]
+enum Counters {
+    V1 { max: String, failcnt: String },
+    V2 { events: String },
 }
 
-/// Reads the account of each size that the group has one of.
-pub(super) fn read(
-    folder: &mut Folder,
-    sizes: &[HugetlbFiles],
-    v2: bool,
-) -> Result<Vec<(String, Hugetlb)>> {
+/// Reads the usage of each size of huge pages that the cgroup has files of.
+pub(super) fn read(dir: &mut CgroupDir) -> Vec<(String, Hugetlb)> {
+    let files = list(dir).unwrap_or_else(|error| {
+        dir.failure.get_or_insert(error);
+        Vec::new()
+    });
     let mut all = Vec::new();
-    for files in sizes {
-        let [usage, max, failcnt] = &files.names;
-        let usage = folder.get(usage, number)?;
-        if usage.is_none() {
-            continue;
-        }
-        let hugetlb = match v2 {
-            true => Hugetlb {
+    for HugetlbFiles {
+        size,
+        usage,
+        counters,
+    } in files
+    {
+        let usage = dir.read(&usage, parse_u64);
+        let hugetlb = match counters {
+            Counters::V1 { max, failcnt } => Hugetlb {
+                usage,
+                max: dir.read(&max, parse_u64),
+                failcnt: dir.read(&failcnt, parse_u64),
+            },
+            Counters::V2 { events } => Hugetlb {
                 usage,
                 max: None,
-                failcnt: folder.get(failcnt, |text| value_of(text, "max"))?,
-            },
-            false => Hugetlb {
-                usage,
-                max: folder.get(max, number)?,
-                failcnt: folder.get(failcnt, number)?,
+                failcnt: dir
+                    .read(&events, |text| Ok(parse_value_of(text, "max")))
+                    .flatten(),
             },
         };
-        all.push((files.size.clone(), hugetlb));
+        if hugetlb != Hugetlb::default() {
+            all.push((size, hugetlb));
+        }
     }
-    Ok(all)
+    all
+}
+
+fn list(dir: &CgroupDir) -> Result<Vec<HugetlbFiles>> {
+    let names = at(&dir.path, names(dir.fd()))?;
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
+    let names = names.filter(|name| name.starts_with("hugetlb."));
+    Ok(find(&names.collect()))
+}
+
+/// Finds the sizes that there are files of. Like runc, this prefers the files of reservations, if the kernel has
+/// them.
+fn find(names: &HashSet<String>) -> Vec<HugetlbFiles> {
+    let sizes: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("hugetlb.")?.split('.').next())
+        .collect();
+    let files = sizes.into_iter().filter_map(|size| {
+        let first = |suffixes: [&str; 2]| {
+            let files = suffixes.map(|suffix| format!("hugetlb.{size}{suffix}"));
+            files.into_iter().find(|name| names.contains(name))
+        };
+        let (usage, counters) = match first([".rsvd.current", ".current"]) {
+            Some(usage) => {
+                let events = format!("hugetlb.{size}.events");
+                (usage, Counters::V2 { events })
+            }
+            None => {
+                let usage = first([".rsvd.usage_in_bytes", ".usage_in_bytes"])?;
+                let stem = usage.strip_suffix("usage_in_bytes")?;
+                let max = format!("{stem}max_usage_in_bytes");
+                let failcnt = format!("{stem}failcnt");
+                (usage, Counters::V1 { max, failcnt })
+            }
+        };
+        Some(HugetlbFiles {
+            size: size.to_owned(),
+            usage,
+            counters,
+        })
+    });
+    files.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn names(names: &[&str]) -> HashSet<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     #[test]
     fn sizes_of_huge_pages_are_found_by_their_files() {
-        let find = |names: &[&str]| -> Vec<(String, [String; 3])> {
-            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-            let found = HugetlbFiles::find(&names).into_iter();
-            found.map(|files| (files.size, files.names)).collect()
+        let v2 = |size: &str, usage: &str| HugetlbFiles {
+            size: size.to_owned(),
+            usage: usage.to_owned(),
+            counters: Counters::V2 {
+                events: format!("hugetlb.{size}.events"),
+            },
         };
-        let size = |size: &str, names: [&str; 3]| (size.to_owned(), names.map(str::to_owned));
         assert_eq!(
-            find(&[
+            find(&names(&[
                 "hugetlb.2MB.current",
                 "hugetlb.2MB.rsvd.current",
                 "hugetlb.1GB.current"
-            ]),
+            ])),
             [
-                size("1GB", ["hugetlb.1GB.current", "", "hugetlb.1GB.events"]),
-                size(
-                    "2MB",
-                    ["hugetlb.2MB.rsvd.current", "", "hugetlb.2MB.events"]
-                ),
+                v2("1GB", "hugetlb.1GB.current"),
+                v2("2MB", "hugetlb.2MB.rsvd.current"),
             ]
         );
         assert_eq!(
-            find(&[
+            find(&names(&[
                 "hugetlb.2MB.usage_in_bytes",
                 "tasks",
                 "hugetlb.",
                 "hugetlb.x"
-            ]),
-            [size(
-                "2MB",
-                [
-                    "hugetlb.2MB.usage_in_bytes",
-                    "hugetlb.2MB.max_usage_in_bytes",
-                    "hugetlb.2MB.failcnt"
-                ]
-            )]
+            ])),
+            [HugetlbFiles {
+                size: "2MB".to_owned(),
+                usage: "hugetlb.2MB.usage_in_bytes".to_owned(),
+                counters: Counters::V1 {
+                    max: "hugetlb.2MB.max_usage_in_bytes".to_owned(),
+                    failcnt: "hugetlb.2MB.failcnt".to_owned(),
+                },
+            }]
         );
+    }
+
+    #[test]
+    fn any_number_of_files_is_looked_through_once() {
+        let many = (0..60_000).map(|size| format!("hugetlb.{size}KB.current"));
+        assert_eq!(find(&many.collect()).len(), 60_000);
     }
 
     #[test]
     fn any_names_have_sizes_or_not() {
         let sample = "hugetlb.2MB.usage_in_bytes\nhugetlb.1GB.rsvd.current\ntasks\n";
         crate::fuzz::survives_anything(&[sample], |text| {
-            let names: Vec<_> = text.lines().map(str::to_owned).collect();
-            drop(HugetlbFiles::find(&names));
+            drop(find(&text.lines().map(str::to_owned).collect()));
         });
     }
 }

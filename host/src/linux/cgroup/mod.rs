@@ -1,7 +1,7 @@
-//! Control groups, v1 and v2.
+//! Cgroups, v1 and v2.
 //!
 //! What is read is what runc reads (opencontainers/cgroups, `fs` and `fs2`). Parsers take text, and
-//! units are converted there.
+//! units are converted there. A file that cannot be read or understood costs its value, and nothing else.
 
 mod blkio;
 mod cpu;
@@ -17,7 +17,7 @@ mod pids;
 mod process;
 mod psi;
 
-pub(crate) use group::Group;
-pub(crate) use oom::Watch;
-pub(crate) use paths::Paths;
-pub(crate) use process::OfProcess;
+pub(crate) use group::Cgroup;
+pub(crate) use oom::OomNotifier;
+pub(crate) use paths::CgroupPaths;
+pub(crate) use process::SandboxCgroup;

@@ -1,47 +1,53 @@
 //! Values in interface files.
+//!
+//! A file that holds a single value, or a list that is of no use in parts, is understood or not. Of a table, a
+//! line of another form is skipped: kernels to come may have more of them.
 
-use crate::error::{Context as _, Result, bail, error};
+use crate::error::{Result, bail, error};
 use crate::text::shorten;
 
-/// A number. The kernel may print counters that should be above zero as negative for a moment: they
+/// The largest number of lines of a table that are parsed: many times what any kernel has.
+pub(super) const MOST_LINES: usize = 10_000;
+
+/// Parses a number. The kernel may print counters that should be above zero as negative for a moment: they
 /// count as 0, as they do in runc (`fscommon.ParseUint`).
-pub(super) fn number(text: &str) -> Result<u64> {
+pub(super) fn parse_u64(text: &str) -> Result<u64> {
     let text = text.trim_ascii();
     match text.strip_prefix('-') {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(0),
         _ => text
             .parse()
-            .map_err(|e| error!(Source, "{} is not a figure: {e}", shorten(text))),
+            .map_err(|e| error!(Source, "{} is not a number: {e}", shorten(text))),
     }
 }
 
 /// Parses a flag, which the kernel prints as 0 or 1.
-pub(super) fn flag(text: &str) -> Result<bool> {
-    number(text).map(|number| number != 0)
+pub(super) fn parse_flag(text: &str) -> Result<bool> {
+    parse_u64(text).map(|number| number != 0)
 }
 
-/// A number that may be negative.
-pub(super) fn signed(text: &str) -> Result<i64> {
+/// Parses a number that may be negative.
+pub(super) fn parse_i64(text: &str) -> Result<i64> {
     let text = text.trim_ascii();
     text.parse()
-        .map_err(|e| error!(Source, "{} is not a figure: {e}", shorten(text)))
+        .map_err(|e| error!(Source, "{} is not a number: {e}", shorten(text)))
 }
 
-/// A limit of v2, or of pids: a number, or `max`, which counts as the largest one.
-pub(super) fn maximum(text: &str) -> Result<u64> {
+/// Parses a limit of v2, or of pids: a number, or `max`, which counts as the largest one.
+pub(super) fn parse_max(text: &str) -> Result<u64> {
     match text.trim_ascii() {
         "max" => Ok(u64::MAX),
-        text => number(text),
+        text => parse_u64(text),
     }
 }
 
-/// Numbers with white space between them.
-pub(super) fn numbers(text: &str) -> Result<Vec<u64>> {
-    text.split_ascii_whitespace().map(number).collect()
+/// Parses numbers with white space between them.
+pub(super) fn parse_list(text: &str) -> Result<Vec<u64>> {
+    text.split_ascii_whitespace().map(parse_u64).collect()
 }
 
-/// A list of numbers and ranges: `0-3,8`.
-pub(super) fn ranges(text: &str) -> Result<Vec<u16>> {
+/// Parses a list of numbers and ranges: `0-3,8`.
+pub(super) fn parse_ranges(text: &str) -> Result<Vec<u16>> {
     let text = text.trim_ascii();
     let mut all = Vec::new();
     for part in text.split(',').filter(|_| !text.is_empty()) {
@@ -58,64 +64,49 @@ pub(super) fn ranges(text: &str) -> Result<Vec<u16>> {
     Ok(all)
 }
 
-/// The lines of a text, of which `parse` makes something; an error says in which one it is.
-pub(super) fn lines<'a, T>(
-    text: &'a str,
-    mut parse: impl FnMut(&'a str) -> Result<T>,
-) -> impl Iterator<Item = Result<T>> {
-    (1..)
-        .zip(text.lines())
-        .map(move |(at, line)| parse(line).with_context(|| format!("line {at}")))
+/// Parses a line of a name, white space and a number.
+pub(super) fn parse_pair(line: &str) -> Option<(&str, u64)> {
+    let mut words = line.split_ascii_whitespace();
+    let (name, value) = (words.next()?, words.next()?);
+    let is_whole = words.next().is_none() && !name.contains(char::REPLACEMENT_CHARACTER);
+    is_whole.then_some((name, parse_u64(value).ok()?))
 }
 
-/// A line of a name, a space and a number.
-pub(super) fn entry(line: &str) -> Result<(&str, u64)> {
-    let (name, figure) = line
-        .split_once(' ')
-        .ok_or_else(|| error!(Source, "{} is not a name and a figure", shorten(line)))?;
-    Ok((name, number(figure)?))
-}
-
-/// Lines of a name, a space and a number, by their names: the component need not sort them then.
-pub(super) fn table(text: &str) -> Result<Vec<(String, u64)>> {
-    let rows: Result<Vec<_>> = lines(text, entry).collect();
-    let mut rows = rows?;
+/// Parses a flat keyed file: lines of a name and a number. They are returned in the order of the names, each
+/// once: the last one counts.
+pub(super) fn parse_flat_keyed(text: &str) -> Result<Vec<(String, u64)>> {
+    let mut rows: Vec<_> = lines(text)?.filter_map(parse_pair).collect();
+    rows.reverse();
     rows.sort_by_key(|(name, _)| *name);
+    rows.dedup_by_key(|(name, _)| *name);
     let rows = rows.into_iter();
-    Ok(rows
-        .map(|(name, figure)| (name.to_owned(), figure))
-        .collect())
+    Ok(rows.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// The figure of that name in a table.
-pub(super) fn figure(table: &[(String, u64)], name: &str) -> Option<u64> {
-    table
-        .iter()
-        .find(|(key, _)| key == name)
-        .map(|&(_, figure)| figure)
+/// Returns the value of that name in a table.
+pub(super) fn value_in(table: &[(String, u64)], name: &str) -> Option<u64> {
+    let mut rows = table.iter();
+    rows.find(|(key, _)| key == name).map(|&(_, value)| value)
 }
 
-/// The figure of that name in the text of a table. 0 where it is missing, as in runc
-/// (`fscommon.GetValueByKey`).
-pub(super) fn value_of(text: &str, name: &str) -> Result<u64> {
-    let all: Result<Vec<_>> = lines(text, entry).collect();
-    let found = all?.into_iter().find(|(key, _)| *key == name);
-    Ok(found.map_or(0, |(_, figure)| figure))
+/// Parses a flat keyed file, of which only the value of that name is of interest. `None` if it is missing.
+pub(super) fn parse_value_of(text: &str, name: &str) -> Option<u64> {
+    let mut rows = text.lines().filter_map(parse_pair);
+    rows.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// A time in another unit, in nanoseconds.
-pub(super) fn nanoseconds(name: &str, figure: u64, factor: u64) -> Result<u64> {
-    figure
-        .checked_mul(factor)
-        .ok_or_else(|| error!(Source, "{name} {figure} is out of range"))
+/// Returns the lines of a table, unless they are too many.
+pub(super) fn lines(text: &str) -> Result<std::str::Lines<'_>> {
+    if text.lines().nth(MOST_LINES).is_some() {
+        bail!(Source, "it has more than {MOST_LINES} lines");
+    }
+    Ok(text.lines())
 }
 
-/// The two numbers of a device.
-pub(super) fn device(text: &str) -> Result<(u64, u64)> {
-    let numbers = text
-        .split_once(':')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    numbers.ok_or_else(|| error!(Source, "{} is not the number of a device", shorten(text)))
+/// Parses the two numbers of a device.
+pub(super) fn parse_device(text: &str) -> Option<(u64, u64)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -123,8 +114,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_is_a_u64_and_negative_ones_count_as_zero() {
-        for (text, figure) in [
+    fn a_value_is_a_u64_and_negative_ones_count_as_zero() {
+        for (text, value) in [
             ("0\n", Some(0)),
             ("18446744073709551615\n", Some(u64::MAX)),
             ("-4096\n", Some(0)),
@@ -141,37 +132,45 @@ mod tests {
             ("max", None),
             ("\u{661}", None),
         ] {
-            assert_eq!(number(text).ok(), figure, "{text:?}");
+            assert_eq!(parse_u64(text).ok(), value, "{text:?}");
         }
-        assert_eq!(maximum("max\n").ok(), Some(u64::MAX));
-        assert_eq!(maximum("7\n").ok(), Some(7));
-        assert!(maximum("maximum\n").is_err());
+        assert_eq!(parse_max("max\n").ok(), Some(u64::MAX));
+        assert_eq!(parse_max("7\n").ok(), Some(7));
+        assert!(parse_max("maximum\n").is_err());
     }
 
     #[test]
-    fn tables_keep_unknown_lines_and_refuse_broken_ones() {
-        let entries = table("cache 1\nnew_in_linux_9 2\nnegative -3\n").expect("it is one");
-        let entry = |name: &str, figure| (name.to_owned(), figure);
+    fn tables_keep_unknown_names_and_skip_lines_of_another_form() {
+        let entry = |name: &str, value| (name.to_owned(), value);
+        let table = parse_flat_keyed("cache 1\nnew_in_linux_9 2\nnegative -3\n");
         assert_eq!(
-            entries,
+            table.expect("it is a table"),
             [
                 entry("cache", 1),
                 entry("negative", 0),
                 entry("new_in_linux_9", 2)
             ]
         );
-        assert_eq!(table("").expect("it is empty"), []);
+        assert_eq!(parse_flat_keyed("").expect("it is empty"), []);
         for broken in [
             "cache",
-            "cache 1\n\ncache 2",
-            "cache  x",
-            "cache 1 2",
-            "cache\t1",
+            "",
+            "rss  x",
+            "rss 1 2",
+            "rss ?",
+            "\u{fffd} 3",
+            "rss",
         ] {
-            assert!(table(broken).is_err(), "{broken:?}");
+            let text = format!("{broken}\ncache 1\n{broken}\nswap\t2\n{broken}");
+            let table = parse_flat_keyed(&text).expect(broken);
+            assert_eq!(table, [entry("cache", 1), entry("swap", 2)], "{broken:?}");
+            assert_eq!(parse_value_of(&text, "swap"), Some(2), "{broken:?}");
+            assert_eq!(parse_value_of(&text, "rss"), None, "{broken:?}");
         }
-        let error = table("cache 1\nrss ?\n").expect_err("? is no figure");
-        assert!(format!("{error:#}").starts_with("line 2: "), "{error:#}");
+        let table = parse_flat_keyed("cache 1\ncache 2\n").expect("it is a table");
+        assert_eq!(table, [entry("cache", 2)]);
+        assert!(parse_flat_keyed(&"a 1\n".repeat(MOST_LINES)).is_ok());
+        assert!(parse_flat_keyed(&"a 1\n".repeat(MOST_LINES + 1)).is_err());
     }
 
     #[test]
@@ -191,23 +190,19 @@ mod tests {
             // Short, and yet long.
             ("0-65535,0-65535", None),
         ] {
-            assert_eq!(ranges(text).ok(), numbers, "{text:?}");
+            assert_eq!(parse_ranges(text).ok(), numbers, "{text:?}");
         }
-        assert_eq!(signed("-1\n").ok(), Some(-1));
-        assert!(signed("9223372036854775808").is_err());
+        assert_eq!(parse_i64("-1\n").ok(), Some(-1));
+        assert!(parse_i64("9223372036854775808").is_err());
     }
 
     #[test]
     fn any_text_is_a_value_or_an_error() {
         let samples = ["user 122\nsystem 358\n", "0-3,8\n", "-4096\n", "max 7\n"];
         crate::fuzz::survives_anything(&samples, |text| {
-            let _ = (number(text), signed(text), maximum(text), numbers(text));
-            let _ = (
-                ranges(text),
-                table(text),
-                value_of(text, "max"),
-                device(text),
-            );
+            let _ = (parse_u64(text), parse_i64(text), parse_max(text));
+            let _ = (parse_list(text), parse_ranges(text), parse_device(text));
+            let _ = (parse_flat_keyed(text), parse_value_of(text, "max"));
         });
     }
 }

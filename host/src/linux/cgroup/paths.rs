@@ -1,13 +1,15 @@
-//! Where a group is in each hierarchy.
+//! Where a cgroup is in each hierarchy.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::{Context as _, Result, bail};
-use crate::linux::file::folders;
+use super::dir::{CgroupDir, FsKind, at};
+use crate::error::{Result, bail};
+use crate::linux::file::subdirectories;
 use crate::linux::mountinfo::Mounts;
+use crate::text::shorten;
 
-/// The controllers of v1 that tell anything here, and the v2 hierarchy.
+/// The controllers of v1 that have statistics, and the v2 hierarchy.
 const CONTROLLERS: [&str; 8] = [
     "memory", "pids", "cpuacct", "cpu", "cpuset", "blkio", "hugetlb", UNIFIED,
 ];
@@ -15,55 +17,98 @@ const CONTROLLERS: [&str; 8] = [
 /// The v2 hierarchy, alone or beside v1, under the name that runc has for it.
 pub(super) const UNIFIED: &str = "";
 
-/// Where one control group is: its folder in each hierarchy of [`CONTROLLERS`] that has one.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Paths(BTreeMap<&'static str, PathBuf>);
+/// Where one cgroup may be: in each hierarchy of [`CONTROLLERS`], its directory, which need not exist, or not
+/// yet. If a controller has several, the first that exists counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct CgroupPaths {
+    dirs: Vec<(PathBuf, Vec<&'static str>)>,
+    /// Whether they may be ordinary directories, with copies of interface files.
+    may_be_ordinary: bool,
+}
 
-impl Paths {
-    /// The group of that path, as /proc/PID/cgroup and the state of runtimes have it.
+impl CgroupPaths {
+    /// Returns where the cgroup of that path is, as this process sees paths in /proc/PID/cgroup and mountinfo.
     pub(crate) fn of(mounts: &Mounts, path: &Path) -> Result<Self> {
-        if !path
-            .components()
-            .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-        {
-            bail!(Source, "{} is not the path of a cgroup", path.display());
-        }
-        let folders = CONTROLLERS.iter().filter_map(|&controller| {
-            let v1 = (controller != UNIFIED).then_some(controller);
-            Some((controller, mounts.folder(v1, path)?))
+        check_path(path)?;
+        Ok(Self::by_controller(|controller| {
+            mounts.dirs(controller, path).collect()
+        }))
+    }
+
+    /// Returns where the cgroup of that path is, as the state of a runtime has it.
+    pub(crate) fn of_state(mounts: &Mounts, path: &Path) -> Result<Self> {
+        check_path(path)?;
+        Ok(Self::by_controller(|controller| {
+            mounts.dirs_of_others(controller, path).collect()
+        }))
+    }
+
+    /// Takes directories, by their controllers, from the state of a runtime. Those outside of the cgroup
+    /// filesystems are left out; it is an error if no other is left.
+    pub(crate) fn in_state(mounts: &Mounts, dirs: &HashMap<String, PathBuf>) -> Result<Self> {
+        let paths = Self::by_controller(|controller| {
+            let dir = dirs.get(controller.unwrap_or(UNIFIED));
+            let dir = dir.filter(|dir| mounts.path_of(dir).is_some());
+            dir.cloned().into_iter().collect()
         });
-        Ok(Self(folders.collect()))
-    }
-
-    /// Those of `folders`, by their controllers, that are there.
-    pub(crate) fn new(folders: &HashMap<String, PathBuf>) -> Self {
-        let folders = CONTROLLERS
-            .iter()
-            .filter_map(|&controller| Some((controller, folders.get(controller)?.clone())))
-            .filter(|(_, folder)| folder.is_dir());
-        Self(folders.collect())
-    }
-
-    /// The group whose control files are in an ordinary folder, say copied there from another machine.
-    /// `root` has a `cgroup.controllers`, as every v2 group has, or is laid out like /sys/fs/cgroup of a
-    /// v1 machine: a folder for each controller, and maybe `unified`.
-    pub(crate) fn laid_out_in(root: &Path) -> Result<Self> {
-        if root.join("cgroup.controllers").exists() {
-            return Ok(Self([(UNIFIED, root.to_owned())].into()));
+        if paths.dirs.is_empty()
+            && let Some(dir) = dirs.values().min()
+        {
+            bail!(
+                Source,
+                "its state has the cgroup {}, which is not in a cgroup filesystem",
+                shorten(&dir.to_string_lossy())
+            );
         }
+        Ok(paths)
+    }
+
+    fn by_controller(dirs: impl Fn(Option<&str>) -> Vec<PathBuf>) -> Self {
         let mut paths = Self::default();
-        for name in folders(root)? {
+        for controller in CONTROLLERS {
+            for dir in dirs((controller != UNIFIED).then_some(controller)) {
+                paths.add(dir, controller);
+            }
+        }
+        paths
+    }
+
+    fn add(&mut self, dir: PathBuf, controller: &'static str) {
+        match self.dirs.iter_mut().find(|(other, _)| *other == dir) {
+            Some((_, controllers)) => controllers.push(controller),
+            None => self.dirs.push((dir, vec![controller])),
+        }
+    }
+
+    /// Returns the children of `root`, an ordinary directory with copies of interface files, say from another
+    /// machine. It has a `cgroup.controllers`, as every v2 cgroup has, or is laid out like /sys/fs/cgroup of a
+    /// v1 machine: a directory for each controller, and maybe `unified`.
+    pub(crate) fn laid_out_in(root: &Path) -> Result<Self> {
+        let Some(dir) = CgroupDir::open(root)? else {
+            bail!(Source, "it is not a directory");
+        };
+        let mut paths = Self {
+            may_be_ordinary: true,
+            ..Self::default()
+        };
+        if dir.has("cgroup.controllers") {
+            paths.add(root.to_owned(), UNIFIED);
+            return Ok(paths);
+        }
+        let mut names = subdirectories(dir.fd())?;
+        names.sort();
+        for name in names {
             for controller in name.split(',') {
                 let controller = match controller {
                     "unified" => UNIFIED,
                     other => other,
                 };
                 if let Some(known) = CONTROLLERS.iter().find(|known| **known == controller) {
-                    paths.0.insert(known, root.join(&name));
+                    paths.add(root.join(&name), known);
                 }
             }
         }
-        if paths.0.is_empty() {
+        if paths.dirs.is_empty() {
             bail!(
                 Source,
                 "it is neither in a cgroup filesystem nor laid out like one"
@@ -72,45 +117,130 @@ impl Paths {
         Ok(paths)
     }
 
-    /// The names of the groups in this one, in any hierarchy, in order.
+    /// Lists the names of the cgroups in this one, in any hierarchy, in order. A hierarchy without this cgroup
+    /// has none.
     pub(crate) fn children(&self) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
-        for folder in self.0.values() {
-            names.extend(folders(folder).with_context(|| folder.display().to_string())?);
+        let mut found = false;
+        for (path, _) in &self.dirs {
+            if let Some(dir) = self.open(path)? {
+                found = true;
+                names.extend(at(path, dir.children())?);
+            }
+        }
+        if !found {
+            bail!(Source, "there is no such cgroup in any hierarchy");
         }
         Ok(names)
     }
 
+    /// Returns where the cgroup of that name in this one is.
     pub(crate) fn child(&self, name: &str) -> Self {
-        let children = self
-            .0
-            .iter()
-            .map(|(controller, folder)| (*controller, folder.join(name)))
-            .filter(|(_, folder)| folder.is_dir());
-        Self(children.collect())
+        let dirs = self.dirs.iter();
+        Self {
+            dirs: dirs
+                .map(|(dir, controllers)| (dir.join(name), controllers.clone()))
+                .collect(),
+            may_be_ordinary: self.may_be_ordinary,
+        }
     }
 
-    /// Whether there is no such group in any hierarchy.
+    /// Returns whether there is no hierarchy that this cgroup could be in.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.dirs.is_empty()
     }
 
-    /// Each hierarchy's controller, or [`UNIFIED`], and the group's folder there.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let folders = self.0.iter();
-        folders.map(|(controller, folder)| (*controller, folder.as_path()))
+    /// Opens one of the directories. `None` if it does not exist, or is something else.
+    pub(super) fn open(&self, path: &Path) -> Result<Option<CgroupDir>> {
+        let dir = at(path, CgroupDir::open(path))?;
+        Ok(dir.filter(|dir| self.may_be_ordinary || dir.kind != FsKind::Ordinary))
     }
+
+    /// Returns the directories and their controllers, or [`UNIFIED`].
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Path, &[&'static str])> {
+        let dirs = self.dirs.iter();
+        dirs.map(|(dir, controllers)| (dir.as_path(), controllers.as_slice()))
+    }
+}
+
+/// Checks that a path is one of a cgroup: it comes from outside. It may lead upwards at its beginning, out of
+/// this process's cgroup namespace.
+fn check_path(path: &Path) -> Result<()> {
+    let mut parts = path.components();
+    let is_absolute = parts.next() == Some(Component::RootDir);
+    let mut parts = parts.skip_while(|part| *part == Component::ParentDir);
+    if !is_absolute || !parts.all(|part| matches!(part, Component::Normal(_))) {
+        bail!(
+            Source,
+            "{} is not the path of a cgroup",
+            shorten(&path.to_string_lossy())
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::file::tests::TestDir;
 
     #[test]
-    fn a_path_that_leads_upwards_is_no_group() {
-        let mounts = Mounts::parse("35 31 0:38 / /tmp rw - cgroup2 cgroup2 rw");
-        for path in ["/..", "/a/../../etc", "relative/.."] {
-            assert!(Paths::of(&mounts, Path::new(path)).is_err(), "{path}");
+    fn a_path_that_leads_upwards_is_no_cgroup() {
+        let mounts = Mounts::parse(b"35 31 0:38 / /tmp rw - cgroup2 cgroup2 rw");
+        for path in ["/a/../../etc", "relative/..", "relative", ""] {
+            assert!(CgroupPaths::of(&mounts, Path::new(path)).is_err(), "{path}");
         }
+        let above = CgroupPaths::of(&mounts, Path::new("/../etc"));
+        assert!(above.expect("it is one").is_empty());
+    }
+
+    #[test]
+    fn a_state_names_directories_in_cgroup_filesystems() {
+        let mounts = Mounts::parse(
+            b"35 31 0:38 / /cg/memory rw - cgroup none rw,memory\n\
+              36 31 0:38 / /cg/cpu,cpuacct rw - cgroup none rw,cpu,cpuacct\n",
+        );
+        let in_state = |dirs: &[(&str, &str)]| {
+            let dirs = dirs.iter();
+            let dirs = dirs.map(|&(name, dir)| (name.to_owned(), dir.into()));
+            CgroupPaths::in_state(&mounts, &dirs.collect())
+        };
+        let paths = in_state(&[
+            ("memory", "/cg/memory/web"),
+            ("cpu", "/cg/cpu,cpuacct/web"),
+            ("cpuacct", "/cg/cpu,cpuacct/web"),
+            ("pids", "/etc/web"),
+            ("name=systemd", "/cg/memory/web"),
+        ]);
+        let paths = paths.expect("there are some");
+        assert_eq!(
+            paths.dirs,
+            [
+                ("/cg/memory/web".into(), vec!["memory"]),
+                ("/cg/cpu,cpuacct/web".into(), vec!["cpuacct", "cpu"]),
+            ]
+        );
+        for dir in ["/etc/web", "/cg/memory/../../etc", "cg/memory/web", ""] {
+            let error = in_state(&[("memory", dir)]).expect_err(dir);
+            assert!(error.to_string().ends_with("not in a cgroup filesystem"));
+        }
+        assert!(in_state(&[]).expect("there are none").is_empty());
+    }
+
+    #[test]
+    fn a_hierarchy_without_the_cgroup_has_no_children_of_it() {
+        let test = TestDir::new("hierarchies");
+        test.write("memory/root/a/tasks", "");
+        test.write("pids/root/b/tasks", "");
+        test.write("cpu,cpuacct/other", "");
+        let paths = CgroupPaths::laid_out_in(&test.0).expect("it is laid out like v1");
+        let root = paths.child("root");
+        let children: Vec<_> = root
+            .children()
+            .expect("there are some")
+            .into_iter()
+            .collect();
+        assert_eq!(children, ["a", "b"]);
+        assert!(paths.child("none").children().is_err());
     }
 }

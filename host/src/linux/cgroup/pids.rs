@@ -1,23 +1,79 @@
 //! Tasks and their limit.
 
 use std::io;
-use std::path::Path;
 
-use crate::error::{Context as _, Result};
-use crate::linux::file::{folders, read_text};
+use super::dir::CgroupDir;
+use super::parse::{parse_max, parse_u64};
+use crate::bindings::types::Pids;
+use crate::error::{Result, error};
+use crate::linux::file::is_absent;
 
-/// The number of tasks in a group and the groups in it. `None` where the group has no such list.
-pub(super) fn tasks(folder: &Path, list: &str) -> Result<Option<u64>> {
-    let path = folder.join(list);
-    let text = match read_text(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e).with_context(|| path.display().to_string()),
-    };
-    let mut count = text.lines().count() as u64;
-    for name in folders(folder).with_context(|| folder.display().to_string())? {
-        // A group that has gone since has no tasks.
-        count += tasks(&folder.join(name), list)?.unwrap_or(0);
+/// The deepest cgroup below a container's whose tasks are counted.
+const DEEPEST: usize = 500;
+
+/// Reads the pids controller. `None` if it does not count the tasks of this cgroup.
+pub(super) fn read(dir: &mut CgroupDir) -> Option<Pids> {
+    let current = dir.read("pids.current", parse_u64)?;
+    let limit = dir.read("pids.max", parse_max);
+    Some(Pids {
+        current: Some(current),
+        limit: limit.filter(|max| *max < u64::MAX),
+    })
+}
+
+/// Counts the tasks in a cgroup and the cgroups in it. `None` if there is no such list.
+pub(super) fn count_tasks(dir: &mut CgroupDir, list: &str) -> Option<u64> {
+    let result = count(dir, list, 0);
+    result.unwrap_or_else(|error| {
+        dir.failure.get_or_insert(error);
+        None
+    })
+}
+
+fn count(dir: &mut CgroupDir, list: &str, depth: usize) -> Result<Option<u64>> {
+    if depth > DEEPEST {
+        return Err(error!(
+            Source,
+            "there are more than {DEEPEST} levels of cgroups"
+        ));
     }
-    Ok(Some(count))
+    let lines = |text: &str| Ok(text.lines().count() as u64);
+    let Some(mut tasks) = dir.read(list, lines) else {
+        return match dir.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(None),
+        };
+    };
+    let vanished = |e: &io::Error| is_absent(e);
+    let children = match dir.children() {
+        Err(e) if vanished(&e) => return Ok(Some(tasks)),
+        children => children?,
+    };
+    for name in children {
+        // A cgroup that has gone since has no tasks.
+        if let Some(mut child) = dir.open_child(&name)? {
+            tasks += count(&mut child, list, depth + 1)?.unwrap_or(0);
+        }
+    }
+    Ok(Some(tasks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::file::tests::TestDir;
+
+    #[test]
+    fn tasks_are_counted_however_deep_they_are() {
+        let test = TestDir::new("tasks");
+        test.write("tasks", "1\n2\n");
+        test.write("a/tasks", "3\n");
+        test.write("a/b/tasks", "4\n5\n");
+        test.write("other/cgroup.procs", "6\n");
+        let dir = CgroupDir::open(&test.0);
+        let mut dir = dir.expect("it can be read").expect("a directory");
+        assert_eq!(count_tasks(&mut dir, "tasks"), Some(5));
+        assert_eq!(count_tasks(&mut dir, "cgroup.threads"), None);
+        assert!(dir.failure.is_none());
+    }
 }

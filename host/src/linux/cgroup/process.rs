@@ -1,65 +1,76 @@
 //! The cgroups that a process is in.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::group::Group;
-use super::parse::{figure, maximum, table};
-use super::paths::{Paths, UNIFIED};
+use super::group::Cgroup;
+use super::parse::{parse_flat_keyed, parse_max, value_in};
+use super::paths::{CgroupPaths, UNIFIED};
 use crate::error::Result;
 use crate::linux::mountinfo::Mounts;
 
-/// What the host's cgroups say of one process and those that share its group.
+/// What the host's cgroups account for the process of a sandbox, and those that share its cgroup.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct OfProcess {
-    /// Their CPU time, in nanoseconds. `None` where it isn't accounted.
+pub(crate) struct SandboxCgroup {
+    /// The CPU time, in nanoseconds. `None` if it is not accounted.
     pub(crate) cpu_ns: Option<u64>,
-    /// The most memory that they may use together, in bytes, by the limits of the group and of those above
-    /// it. Where there is no limit, it is the figure that the contract has for that; `None` where memory
-    /// isn't accounted.
+    /// The most memory that may be used, in bytes, by the limits of the cgroup and of those above it. If there
+    /// is no limit, it is the value that the contract has for that; `None` if memory is not accounted.
     pub(crate) memory_limit: Option<u64>,
 }
 
-impl OfProcess {
-    /// What the cgroups that a process is in say of it, by the text of its /proc/PID/cgroup. Nothing where
-    /// that is the machine's root group.
-    pub(crate) fn read(mounts: &Mounts, cgroups: &str) -> Result<Self> {
-        let group = |controller| match path_of_process(cgroups, controller) {
-            None | Some("/") => Ok(None),
-            Some(path) => Group::open(&Paths::of(mounts, Path::new(path))?).map(Some),
+impl SandboxCgroup {
+    /// Reads the cgroups that a process is in, by the text of its /proc/PID/cgroup. The machine's root cgroup
+    /// accounts for nothing, and neither does one that no mount leads to.
+    pub(crate) fn read(mounts: &Mounts, cgroups: &[u8]) -> Result<Self> {
+        Self::read_at(cgroups, |path| CgroupPaths::of(mounts, path))
+    }
+
+    fn read_at(cgroups: &[u8], locate: impl Fn(&Path) -> Result<CgroupPaths>) -> Result<Self> {
+        let cgroup = |controller| match path_of_process(cgroups, controller) {
+            None => Ok(None),
+            Some(path) if path == Path::new("/") => Ok(None),
+            Some(path) => Cgroup::open(&locate(path)?).map(Some),
         };
-        let mut of_process = Self::default();
-        if let Some(mut group) = group("cpuacct")? {
-            of_process.cpu_ns = group.cpu()?.usage.total;
+        let mut sandbox = Self::default();
+        if let Some(mut cgroup) = cgroup("cpuacct")? {
+            sandbox.cpu_ns = cgroup.cpu().usage.total;
         }
-        if let Some(mut group) = group("memory")?
-            && let Some(folder) = group.folder("memory")
+        if let Some(mut cgroup) = cgroup("memory")?
+            && let Some(dir) = cgroup.dir("memory")
         {
-            // On v1, the kernel takes the groups above into account.
-            let stat = folder.get("memory.stat", table)?.unwrap_or_default();
-            of_process.memory_limit = figure(&stat, "hierarchical_memory_limit");
+            // On v1, the kernel takes the cgroups above into account.
+            let stat = dir.read("memory.stat", parse_flat_keyed);
+            sandbox.memory_limit =
+                stat.and_then(|stat| value_in(&stat, "hierarchical_memory_limit"));
         } else if let Some(path) = path_of_process(cgroups, UNIFIED) {
-            for path in Path::new(path).ancestors() {
-                let limit = match Group::open(&Paths::of(mounts, path)?)?.folder(UNIFIED) {
-                    Some(folder) => folder.get("memory.max", maximum)?,
-                    None => None,
-                };
-                let lowest = of_process.memory_limit;
-                of_process.memory_limit = limit.map(|l| l.min(lowest.unwrap_or(l))).or(lowest);
+            for path in path.ancestors() {
+                let mut cgroup = Cgroup::open(&locate(path)?)?;
+                let limit = cgroup.dir(UNIFIED);
+                let limit = limit.and_then(|dir| dir.read("memory.max", parse_max));
+                let lowest = sandbox.memory_limit;
+                sandbox.memory_limit = limit.map(|l| l.min(lowest.unwrap_or(l))).or(lowest);
             }
         }
-        Ok(of_process)
+        Ok(sandbox)
     }
 }
 
-/// The path of a process's cgroup in the v1 hierarchy of that controller, or else in the v2 hierarchy, from
-/// the text of its /proc/PID/cgroup.
-fn path_of_process<'a>(cgroups: &'a str, controller: &str) -> Option<&'a str> {
+/// Finds the path of a process's cgroup in the v1 hierarchy of that controller, or else in the v2 hierarchy, in
+/// the text of its /proc/PID/cgroup. The names of cgroups can be any bytes.
+fn path_of_process<'a>(cgroups: &'a [u8], controller: &str) -> Option<&'a Path> {
     let mut unified = None;
-    for line in cgroups.lines() {
-        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-        if controllers.is_empty() {
+    for line in cgroups.split(|byte| *byte == b'\n') {
+        let mut fields = line.splitn(3, |byte| *byte == b':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let path = Path::new(OsStr::from_bytes(path));
+        let mut controllers = controllers.split(|byte| *byte == b',');
+        if controllers.clone().eq([b""]) {
             unified = Some(path);
-        } else if controllers.split(',').any(|other| other == controller) {
+        } else if controllers.any(|other| other == controller.as_bytes()) {
             return Some(path);
         }
     }
@@ -68,12 +79,11 @@ fn path_of_process<'a>(cgroups: &'a str, controller: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::linux::file::tests::TestDir;
 
     #[test]
-    fn a_process_has_a_group_in_each_hierarchy() {
+    fn a_process_has_a_cgroup_in_each_hierarchy() {
         for (cgroups, cpuacct, memory) in [
             (
                 "2:memory:/a\n1:cpu,cpuacct:/b:c\n0::/d\n",
@@ -85,48 +95,57 @@ mod tests {
             ("1:memory:/a\n", None, Some("/a")),
             ("", None, None),
             ("0\n", None, None),
+            ("future\n3:memory:/a\n", None, Some("/a")),
         ] {
-            assert_eq!(path_of_process(cgroups, "cpuacct"), cpuacct, "{cgroups:?}");
-            assert_eq!(path_of_process(cgroups, "memory"), memory, "{cgroups:?}");
+            let path = |controller| {
+                let path = path_of_process(cgroups.as_bytes(), controller)?;
+                path.to_str()
+            };
+            assert_eq!(path("cpuacct"), cpuacct, "{cgroups:?}");
+            assert_eq!(path("memory"), memory, "{cgroups:?}");
         }
     }
 
     /// Where releases of gVisor report microseconds, or the group above, and no limit.
     #[test]
-    fn a_process_on_v2_has_its_own_groups_nanoseconds_and_the_lowest_limit_above_it() {
-        let root = std::env::temp_dir().join(format!("eventout-v2-{}", std::process::id()));
-        let group = root.join("pod/sandbox");
-        fs::create_dir_all(&group).expect("a folder");
-        for (folder, usec, limit) in [
-            (&root, 90, None),
-            (&root.join("pod"), 70, Some("4096")),
-            (&group, 50, Some("max")),
+    fn a_process_on_v2_has_the_time_of_its_cgroup_and_the_lowest_limit_above_it() {
+        let test = TestDir::new("process-v2");
+        test.write("cgroup.controllers", "cpu memory");
+        for (name, usec, limit) in [
+            ("", 90, None),
+            ("pod/", 70, Some("4096")),
+            ("pod/sandbox/", 50, Some("max")),
         ] {
-            fs::write(folder.join("cpu.stat"), format!("usage_usec {usec}\n")).expect("a file");
+            test.write(&format!("{name}cpu.stat"), format!("usage_usec {usec}\n"));
             if let Some(limit) = limit {
-                fs::write(folder.join("memory.max"), limit).expect("a file");
+                test.write(&format!("{name}memory.max"), limit);
             }
         }
-        let point = root.display();
-        let mounts = Mounts::parse(&format!("35 31 0:38 / {point} rw - cgroup2 cgroup2 rw"));
-        let of_process = |cgroups| OfProcess::read(&mounts, cgroups).expect("it can be read");
+        let locate = |path: &Path| {
+            let below = path.strip_prefix("/").expect("it is absolute");
+            let all = CgroupPaths::laid_out_in(&test.0)?;
+            let parts = below.iter().map(|name| name.to_str().expect("it is UTF-8"));
+            Ok(parts.fold(all, |paths, name| paths.child(name)))
+        };
+        let of_process = |cgroups: &str| {
+            SandboxCgroup::read_at(cgroups.as_bytes(), locate).expect("it can be read")
+        };
         assert_eq!(
             of_process("0::/pod/sandbox\n"),
-            OfProcess {
+            SandboxCgroup {
                 cpu_ns: Some(50_000),
                 memory_limit: Some(4096)
             }
         );
-        // The machine's root group says nothing of one process.
-        assert_eq!(of_process("0::/\n"), OfProcess::default());
-        fs::remove_dir_all(&root).expect("it goes");
+        // The machine's root cgroup says nothing of one process.
+        assert_eq!(of_process("0::/\n"), SandboxCgroup::default());
     }
 
     #[test]
     fn any_text_has_a_path_or_not() {
         let sample = "2:memory:/a\n1:cpu,cpuacct:/b:c\n0::/d\n";
         crate::fuzz::survives_anything(&[sample], |text| {
-            let _ = path_of_process(text, "memory");
+            let _ = path_of_process(text.as_bytes(), "memory");
         });
     }
 }

@@ -1,9 +1,11 @@
-//! Live sandboxes of gVisor, as their sentries tell of them: what a snapshot of one is made of.
+//! Live sandboxes of gVisor, as their sentries report them.
 
+mod sandboxes;
 mod state;
 mod urpc;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::bindings::types::Stats;
 use crate::error::{Context as _, Result, bail};
@@ -11,34 +13,32 @@ use crate::linux::process::is_running;
 use crate::snapshot::{Container, Format, Snapshot};
 use crate::text::shorten;
 
-pub(super) use state::Known;
+pub(super) use sandboxes::Sandboxes;
+pub(super) use state::StateFile;
 
 use state::Sandbox;
 use urpc::Sentry;
 
-/// One reading of the sandbox that `known` belongs to.
-pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
-    let sandbox = Sandbox::read(&known.state_file(root))?;
-    let ids = Known::all(root).with_context(|| root.display().to_string())?;
-    let ids = ids
+/// Reads the sandbox of a container, whose sentry may take that much time.
+fn snapshot(root: &Path, file: &StateFile, time: Duration) -> Result<Snapshot> {
+    let sandbox = Sandbox::read(&file.path(root))?;
+    let files = StateFile::all(root).with_context(|| root.display().to_string())?;
+    let files = files
         .into_iter()
-        .filter(|other| other.sandbox == known.sandbox);
-    let ids: Vec<_> = ids.map(|known| known.id).collect();
+        .filter(|other| other.sandbox == file.sandbox);
+    let ids: Vec<_> = files.map(|file| file.id).collect();
 
-    let mut sentry =
-        match Sentry::connect(root, &known.sandbox, sandbox.control_socket_path.as_deref()) {
-            Ok(sentry) => sentry,
-            Err(e) if is_running(sandbox.pid, None)? => return Err(e),
-            Err(_) => bail!(ContainerNotFound, "its sandbox is not running"),
-        };
-    let mut snapshot = read(&mut sentry, &known.sandbox, &ids).with_context(|| {
-        format!(
-            "cannot ask the sentry of sandbox {}",
-            shorten(&known.sandbox)
-        )
+    let mut sentry = match Sentry::connect(root, &file.sandbox, &sandbox, time) {
+        Ok(sentry) => sentry,
+        Err(e) if is_running(sandbox.pid, None)? => return Err(e),
+        Err(_) => bail!(ContainerNotFound, "its sandbox is not running"),
+    };
+    let mut snapshot = read(&mut sentry, &file.sandbox, &ids).with_context(|| {
+        let sandbox = shorten(&file.sandbox);
+        format!("cannot read sandbox {sandbox} from its sentry")
     })?;
-    let host = sandbox.on_the_host();
-    let host = host.context("cannot read the sandbox's cgroup")?;
+    // What the host does not account for, or not visibly, costs itself.
+    let host = sandbox.on_the_host().unwrap_or_default();
     snapshot.cgroup_cpu_usage = host.cpu_ns;
     // The sentry knows of no limit, but there may be one for all of it.
     if host.memory_limit.is_some() {
@@ -50,20 +50,37 @@ pub(super) fn snapshot(root: &Path, known: &Known) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// Asks about all containers in the sandbox. Those that the sentry doesn't know any more are left out.
+/// Reads all containers of a sandbox. Those that the sentry does not know any more are left out, and an error
+/// about one of several is its own.
 fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
     let mut usage = None;
     let mut containers = Vec::new();
+    let mut failure = None;
     for id in ids {
-        let Some((pids, used)) = sentry.event(id)? else {
-            continue;
-        };
-        usage = used.or(usage);
-        containers.push(Container {
-            id: id.clone(),
-            pids_count: pids,
-            ..Container::default()
-        });
+        match sentry.event(id)? {
+            Ok(Some((pids, used))) => {
+                usage = used.or(usage);
+                containers.push(Container {
+                    id: id.clone(),
+                    pids_count: pids,
+                    ..Container::default()
+                });
+            }
+            Ok(None) => {}
+            Err(e) => {
+                containers.push(Container {
+                    id: id.clone(),
+                    error: Some(format!("{e:#}")),
+                    ..Container::default()
+                });
+                failure.get_or_insert(e);
+            }
+        }
+    }
+    if let Some(e) = failure
+        && containers.iter().all(|container| container.error.is_some())
+    {
+        return Err(e);
     }
     let memory_usage = sentry.memory()?;
     let inner = sentry.cgroups(&containers)?;
@@ -74,7 +91,7 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
             (None, None) => None,
         };
     }
-    // What the inner cgroups say of memory replaces the equal split where they say it of all. They leave
+    // The memory of the inner cgroups replaces the equal split if all of them have it. They leave
     // out what the sentry needs for itself: every container carries its part of that. It is done here and
     // not in the component, since nobody else sees all parts.
     let measured: Option<Vec<u64>> = inner.iter().map(|inner| inner.memory).collect();

@@ -9,19 +9,20 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::error::{Context as _, Error, Result};
-use crate::linux::cgroup::OfProcess;
-use crate::linux::file::read_text;
+use crate::linux::cgroup::SandboxCgroup;
+use crate::linux::file::{read_proc, read_regular};
 use crate::linux::mountinfo::Mounts;
+use crate::source::oci::not_a_state;
 
-/// A container that runsc has a state file of: its ID, and that of its sandbox.
+/// A state file of a container: the ID of the container, and that of its sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::source) struct Known {
+pub(in crate::source) struct StateFile {
     pub(in crate::source) id: String,
     pub(in crate::source) sandbox: String,
 }
 
-impl Known {
-    /// All of them in one of runsc's root folders, in order.
+impl StateFile {
+    /// Returns all of them in one of runsc's root directories, in order.
     pub(in crate::source) fn all(root: &Path) -> io::Result<Vec<Self>> {
         let mut all = Vec::new();
         for entry in fs::read_dir(root)? {
@@ -31,7 +32,7 @@ impl Known {
         Ok(all)
     }
 
-    /// The name of a state file, `ID_sandbox:SANDBOX.state`.
+    /// Parses the name of a state file, `ID_sandbox:SANDBOX.state`.
     fn parse(name: &str) -> Option<Self> {
         let (id, sandbox) = name.strip_suffix(".state")?.rsplit_once("_sandbox:")?;
         (!id.is_empty() && !sandbox.is_empty()).then(|| Self {
@@ -40,7 +41,7 @@ impl Known {
         })
     }
 
-    pub(in crate::source) fn state_file(&self, root: &Path) -> PathBuf {
+    pub(in crate::source) fn path(&self, root: &Path) -> PathBuf {
         root.join(format!("{}_sandbox:{}.state", self.id, self.sandbox))
     }
 }
@@ -50,7 +51,7 @@ impl Known {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sandbox {
     pub(super) pid: u32,
-    /// Absent in old versions. It is relative, to who knows what, where runsc's root folder was.
+    /// Absent in old versions. It is relative, to an unknown directory, if runsc's root directory was.
     pub(super) control_socket_path: Option<PathBuf>,
     /// The cgroup that runsc made, under the name of its kind.
     cgroup: Option<HashMap<String, Option<IgnoredAny>>>,
@@ -63,27 +64,26 @@ impl Sandbox {
         struct State {
             sandbox: Sandbox,
         }
-        let state: State = read_text(file)
+        let state: State = read_regular(file)
             .map_err(Error::from)
-            .and_then(|text| serde_json::from_str(&text).context("not a state of runsc"))
+            .and_then(|text| serde_json::from_slice(&text).map_err(|e| not_a_state("runsc", &e)))
             .with_context(|| file.display().to_string())?;
         Ok(state.sandbox)
     }
 
-    /// What the host's cgroups say of the sandbox. Nothing where runsc made none: then the process is in
-    /// somebody else's group, or in the machine's root group, whose figures say nothing of it. runsc itself
-    /// takes the CPU time of that group, and on cgroup v2 always that of the parent group.
-    pub(super) fn on_the_host(&self) -> Result<OfProcess> {
+    /// Reads what the host's cgroups account for the sandbox. Nothing if runsc made none: then the process is in
+    /// another one, or in the machine's root cgroup, whose values say nothing of it. runsc itself takes the CPU
+    /// time of that cgroup, and on cgroup v2 always that of the parent.
+    pub(super) fn on_the_host(&self) -> Result<SandboxCgroup> {
         let made = |kind| {
-            self.cgroup
-                .as_ref()
-                .is_some_and(|c| matches!(c.get(kind), Some(Some(_))))
+            let cgroup = self.cgroup.as_ref();
+            cgroup.is_some_and(|cgroup| matches!(cgroup.get(kind), Some(Some(_))))
         };
         if !made("cgroupv1") && !made("cgroupv2") {
-            return Ok(OfProcess::default());
+            return Ok(SandboxCgroup::default());
         }
         let path = format!("/proc/{}/cgroup", self.pid);
-        let cgroups = read_text(Path::new(&path)).with_context(|| path)?;
-        OfProcess::read(&Mounts::of_this_process()?, &cgroups)
+        let cgroups = read_proc(&path).with_context(|| path)?;
+        SandboxCgroup::read(&Mounts::of_this_process()?, &cgroups)
     }
 }

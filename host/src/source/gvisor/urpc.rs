@@ -15,23 +15,26 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::geteuid;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::state::Sandbox;
 use crate::error::{Context as _, Error, Result, bail, error};
+use crate::linux::file::fd_path;
 use crate::snapshot::Container;
-use crate::text::shorten;
+use crate::text::{clean, shorten};
 
-/// How long all questions to one sentry may take together.
-const TIME: Duration = Duration::from_secs(2);
-
-/// The longest answer, in bytes: some 100,000 containers.
+/// The longest response, in bytes: some 100,000 containers.
 const LIMIT: usize = 16 << 20;
 
-/// A container by the account of the cgroups inside the sandbox.
-pub(super) struct Inner {
+/// A container according to its cgroup inside the sandbox.
+pub(super) struct SentryCgroup {
     /// In bytes.
     pub(super) memory: Option<u64>,
     /// In nanoseconds.
@@ -42,49 +45,47 @@ pub(super) struct Inner {
 pub(super) struct Sentry {
     stream: UnixStream,
     deadline: Instant,
+    /// How long all calls may take together.
+    time: Duration,
 }
 
 /// CPU time by container, in nanoseconds.
 pub(super) type Usage = HashMap<String, u64>;
 
-/// What a sentry answers: the result, or its error.
-type Answer<T> = Result<T, String>;
+/// The response of a sentry: the result, or its error.
+type RpcResult<T> = Result<T, String>;
 
 impl Sentry {
-    /// Connects to the control socket: the one that the state names, the one in the root folder, or, with old
+    /// Connects to the control socket: the one that the state names, the one in the root directory, or, with old
     /// versions, the one in the abstract namespace.
-    pub(super) fn connect(root: &Path, id: &str, named: Option<&Path>) -> Result<Self> {
+    pub(super) fn connect(
+        root: &Path,
+        id: &str,
+        sandbox: &Sandbox,
+        time: Duration,
+    ) -> Result<Self> {
+        let deadline = Instant::now() + time;
         let in_root = root.join(format!("runsc-{id}.sock"));
+        let named = sandbox.control_socket_path.as_deref();
         let paths = [named.filter(|path| path.is_absolute()), Some(&*in_root)];
         let path = paths.into_iter().flatten().find(|path| path.exists());
-        let (name, address) = match path {
-            Some(path) => (path.display().to_string(), SocketAddrUnix::new(path)),
-            None => {
-                // The name ends in a NUL, as the sentry's does.
-                let name = format!("runsc-sandbox.{id}\0");
-                let address = SocketAddrUnix::new_abstract_name(name.as_bytes());
-                (format!("@runsc-sandbox.{id}"), address)
-            }
-        };
-        let connect = || -> io::Result<UnixStream> {
-            // Without waiting: a server that doesn't accept would block us for good.
-            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-            let socket =
-                rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-            rustix::net::connect(&socket, &address?)?;
-            let stream = UnixStream::from(socket);
-            stream.set_nonblocking(false)?;
-            Ok(stream)
+        let (name, stream) = match path {
+            Some(path) => (path.display().to_string(), connect_to_path(path)),
+            None => (
+                format!("@runsc-sandbox.{id}"),
+                connect_to_abstract(id, sandbox.pid),
+            ),
         };
         Ok(Self {
-            stream: connect().with_context(|| format!("cannot connect to {name}"))?,
-            deadline: Instant::now() + TIME,
+            stream: stream.with_context(|| format!("cannot connect to {name}"))?,
+            deadline,
+            time,
         })
     }
 
-    /// The live tasks of a container, and the CPU time of all containers in nanoseconds, where the sentry
-    /// tells it here. `None` where the sentry doesn't know the container.
-    pub(super) fn event(&mut self, id: &str) -> Result<Option<(u64, Option<Usage>)>> {
+    /// Calls for the live tasks of a container, and the CPU time of all containers in nanoseconds, if the sentry
+    /// reports it here. `None` if the sentry does not know the container. The inner error is the sentry's own.
+    pub(super) fn event(&mut self, id: &str) -> Result<Result<Option<(u64, Option<Usage>)>>> {
         const METHOD: &str = "containerManager.Event";
         #[derive(Deserialize)]
         struct EventOut {
@@ -105,25 +106,25 @@ impl Sentry {
             #[serde(default)]
             current: u64,
         }
-        match self.ask::<EventOut>(METHOD, id)? {
+        Ok(match self.try_call::<EventOut>(METHOD, id)? {
             Ok(out) => Ok(Some((out.event.data.pids.current, out.usage))),
             // Before July 2023, there was no argument.
             Err(error) if error.contains("cannot unmarshal string") => {
-                let out: EventOut = self.expect(METHOD, json!({}))?;
+                let out: EventOut = self.call(METHOD, json!({}))?;
                 Ok(Some((self.threads(id)?, out.usage)))
             }
             Err(error) if error.ends_with(" not found") => Ok(None),
             Err(error) => Err(refused(METHOD, &error)),
-        }
+        })
     }
 
-    /// The threads of a container's processes.
+    /// Calls for the number of threads of a container's processes.
     fn threads(&mut self, id: &str) -> Result<u64> {
         #[derive(Deserialize)]
         struct Process {
             threads: Vec<IgnoredAny>,
         }
-        let processes: Option<Vec<Process>> = self.expect("containerManager.Processes", id)?;
+        let processes: Option<Vec<Process>> = self.call("containerManager.Processes", id)?;
         let processes = processes.unwrap_or_default();
         Ok(processes
             .iter()
@@ -131,19 +132,19 @@ impl Sentry {
             .sum())
     }
 
-    /// The memory of the whole sandbox, in bytes.
+    /// Calls for the memory of the whole sandbox, in bytes.
     pub(super) fn memory(&mut self) -> Result<u64> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Kinds {
             total: u64,
         }
-        let usage: Kinds = self.expect("Usage.Collect", json!({"Full": true}))?;
+        let usage: Kinds = self.call("Usage.Collect", json!({"Full": true}))?;
         Ok(usage.total)
     }
 
-    /// The containers by the account of the cgroups inside, in the same order. Empty where there are none.
-    pub(super) fn cgroups(&mut self, containers: &[Container]) -> Result<Vec<Inner>> {
+    /// Reads the cgroups inside, one for each container, in the same order. Empty if there are none.
+    pub(super) fn cgroups(&mut self, containers: &[Container]) -> Result<Vec<SentryCgroup>> {
         #[derive(Deserialize)]
         struct Values {
             results: Option<Vec<Value>>,
@@ -166,7 +167,7 @@ impl Sentry {
                 ]
             })
             .collect();
-        let values = match self.ask("Cgroups.ReadControlFiles", json!({"args": files}))? {
+        let values = match self.try_call("Cgroups.ReadControlFiles", json!({"args": files}))? {
             Ok(Values { results }) => results.unwrap_or_default(),
             // A sentry without cgroups is as good as one without the method.
             Err(_) => return Ok(Vec::new()),
@@ -174,34 +175,34 @@ impl Sentry {
         if values.len() != files.len() {
             bail!(
                 Source,
-                "Cgroups.ReadControlFiles: {} answers to {} questions",
+                "Cgroups.ReadControlFiles: {} values of {} files",
                 values.len(),
                 files.len()
             );
         }
-        let figure = |value: &Value| match value.is_error {
+        let number = |value: &Value| match value.is_error {
             true => None,
             false => value.value.parse().ok(),
         };
-        let inner = values.chunks_exact(2).map(|pair| Inner {
-            memory: figure(&pair[0]),
-            cpu: figure(&pair[1]),
+        let inner = values.chunks_exact(2).map(|pair| SentryCgroup {
+            memory: number(&pair[0]),
+            cpu: number(&pair[1]),
         });
         Ok(inner.collect())
     }
 
-    /// Asks, and takes the sentry's error for ours.
-    fn expect<T: DeserializeOwned>(&mut self, method: &str, argument: impl Serialize) -> Result<T> {
-        self.ask(method, argument)?
+    /// Calls a method, and returns the sentry's error as one of this library.
+    fn call<T: DeserializeOwned>(&mut self, method: &str, argument: impl Serialize) -> Result<T> {
+        self.try_call(method, argument)?
             .map_err(|error| refused(method, &error))
     }
 
-    /// One question and its answer.
-    fn ask<T: DeserializeOwned>(
+    /// Calls a method.
+    fn try_call<T: DeserializeOwned>(
         &mut self,
         method: &str,
         argument: impl Serialize,
-    ) -> Result<Answer<T>> {
+    ) -> Result<RpcResult<T>> {
         #[derive(Deserialize)]
         struct Reply<T> {
             success: bool,
@@ -209,16 +210,20 @@ impl Sentry {
             err: String,
             result: Option<T>,
         }
-        let exchange = || -> Result<Answer<T>> {
-            let question = json!({"method": method, "arg": argument}).to_string();
-            self.stream.set_write_timeout(Some(self.left()?))?;
-            (&self.stream).write_all(question.as_bytes())?;
-            let reader = BufReader::new(Answers {
+        let exchange = || -> Result<RpcResult<T>> {
+            let request = json!({"method": method, "arg": argument}).to_string();
+            self.stream.set_write_timeout(Some(self.remaining()?))?;
+            (&self.stream).write_all(request.as_bytes())?;
+            let reader = BufReader::new(LimitedReader {
                 sentry: self,
                 bytes: 0,
             });
             let mut json = serde_json::Deserializer::from_reader(reader);
-            let reply = Reply::<T>::deserialize(&mut json).map_err(io::Error::other)?;
+            let reply = Reply::<T>::deserialize(&mut json).map_err(|e| match e.is_data() {
+                // It may hold a value from the response, of any length.
+                true => io::Error::other(clean(&e.to_string())),
+                false => io::Error::from(e),
+            })?;
             Ok(match (reply.success, reply.result) {
                 (false, _) => Err(reply.err),
                 (true, Some(result)) => Ok(result),
@@ -229,27 +234,72 @@ impl Sentry {
         exchange().with_context(|| method.to_owned())
     }
 
-    /// What is left of the time, which is more than nothing.
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::Error::other(format!("it took longer than {TIME:?}")));
+    /// Returns what is left of the time, which is more than nothing.
+    fn remaining(&self) -> io::Result<Duration> {
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
+            let time = self.time;
+            return Err(io::Error::other(format!("it took longer than {time:?}")));
         }
-        Ok(left)
+        Ok(remaining)
     }
 }
 
-/// What a sentry sends, as long as it is in time and not too much.
-struct Answers<'a> {
+/// Connects to a socket in the filesystem. Its path may be longer than an address has room for, so that the
+/// socket is opened first.
+fn connect_to_path(path: &Path) -> io::Result<UnixStream> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let socket = openat(CWD, path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&socket)?.st_mode) != FileType::Socket {
+        return Err(io::Error::other("it is not a socket"));
+    }
+    match connect(&SocketAddrUnix::new(fd_path(&socket))?) {
+        // Without /proc.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => connect(&SocketAddrUnix::new(path)?),
+        stream => stream,
+    }
+}
+
+/// Connects to a socket in the abstract namespace, which anybody can make: it has to be the sandbox's, or one of
+/// a user who may do everything that this process may do.
+fn connect_to_abstract(id: &str, pid: u32) -> io::Result<UnixStream> {
+    // The name ends in a NUL, as the sentry's does.
+    let name = format!("runsc-sandbox.{id}\0");
+    let stream = connect(&SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
+    let peer = socket_peercred(&stream)?;
+    let is_sandbox = i64::from(peer.pid.as_raw_nonzero().get()) == i64::from(pid);
+    if !is_sandbox && !peer.uid.is_root() && peer.uid != geteuid() {
+        return Err(io::Error::other("it is the socket of another process"));
+    }
+    Ok(stream)
+}
+
+fn connect(address: &SocketAddrUnix) -> io::Result<UnixStream> {
+    // Without waiting: a server that does not accept would block for good.
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, address) {
+        Err(Errno::AGAIN) => {
+            return Err(io::Error::other("it does not accept connections"));
+        }
+        connected => connected?,
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Reads what a sentry sends, as long as it is in time and not too much.
+struct LimitedReader<'a> {
     sentry: &'a Sentry,
     bytes: usize,
 }
 
-impl Read for Answers<'_> {
+impl Read for LimitedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut stream = &self.sentry.stream;
         let read = loop {
-            stream.set_read_timeout(Some(self.sentry.left()?))?;
+            stream.set_read_timeout(Some(self.sentry.remaining()?))?;
             match stream.read(buffer) {
                 // The time is over, or almost.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -259,14 +309,14 @@ impl Read for Answers<'_> {
         self.bytes += read;
         if self.bytes > LIMIT {
             return Err(io::Error::other(format!(
-                "it answers with more than {LIMIT} bytes"
+                "its response is larger than {LIMIT} bytes"
             )));
         }
         Ok(read)
     }
 }
 
-/// A sentry's error as ours: a method that it doesn't have, most of all.
+/// Returns a sentry's error as one of this library. Most of all, it is about a method that it does not have.
 fn refused(method: &str, error: &str) -> Error {
-    error!(Source, "{method}: the sentry says {}", shorten(error))
+    error!(Source, "{method}: the sentry reports {}", shorten(error))
 }

@@ -1,0 +1,216 @@
+//! OOM kills: tasks that the kernel kills because memory runs out.
+//!
+//! The kernel counts them for each cgroup (`oom_kill` in v1's `memory.oom_control` and v2's `memory.events`),
+//! so each is reported once, whatever else wakes the notifier: v1 signals an eventfd when memory runs out, which
+//! is a moment before it kills, and v2 changes a file that can be watched.
+
+mod wakers;
+mod watched;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::dir::CgroupDir;
+use super::group::Cgroup;
+use crate::error::{Error, Result, error};
+use wakers::Wakers;
+use watched::WatchedCgroup;
+
+/// The containers that are watched for OOM kills.
+#[derive(Default)]
+pub(crate) struct OomNotifier {
+    /// Made for the first container.
+    wakers: Option<Wakers>,
+    containers: HashMap<String, Watched>,
+    /// The OOM kills that were found between two calls of [`OomNotifier::drain`].
+    found: Vec<String>,
+    /// Whether it was reported that not all containers can be watched.
+    is_exhausted: bool,
+}
+
+/// A container that is to be watched, whether it can be or not.
+struct Watched {
+    /// Whether it was requested at this sample.
+    is_fresh: bool,
+    cgroup: Option<WatchedCgroup>,
+    /// The directory that is watched, or refused to be.
+    identity: Option<(u64, u64)>,
+}
+
+/// The largest number of OOM kills of one container that one call of [`OomNotifier::drain`] reports. Further ones
+/// are dropped: the number comes from outside.
+const MOST_KILLS: u64 = 1000;
+
+/// How long after a signal without a kill of its own a container that goes is still taken for a victim of it.
+const EXPLAINED: Duration = Duration::from_millis(160);
+
+impl OomNotifier {
+    /// Begins the next sample. Containers that were not requested at the last one are watched no more; what was
+    /// killed in them until now is still reported.
+    pub(crate) fn advance(&mut self) {
+        let Some(wakers) = &mut self.wakers else {
+            self.containers.clear();
+            return;
+        };
+        self.containers.retain(|container, watched| {
+            let stays = std::mem::take(&mut watched.is_fresh);
+            if !stays && let Some(cgroup) = watched.cgroup.take() {
+                finish(cgroup, container, wakers, &mut self.found);
+            }
+            stays
+        });
+    }
+
+    /// Notes that a container is requested at this sample.
+    pub(crate) fn request(&mut self, container: &str) {
+        if let Some(watched) = self.containers.get_mut(container) {
+            watched.is_fresh = true;
+        }
+    }
+
+    /// Watches a container from now on: OOM kills before that are not reported. It is watched as soon as its
+    /// cgroup is [observed](Self::observe), and goes on being so if that is made anew.
+    pub(crate) fn watch(&mut self, container: &str) {
+        if !self.containers.contains_key(container) {
+            let watched = Watched {
+                is_fresh: true,
+                cgroup: None,
+                identity: None,
+            };
+            self.containers.insert(container.to_owned(), watched);
+        }
+    }
+
+    /// Takes note of the cgroup of a container at this sample, which is watched if it is not yet.
+    ///
+    /// If the kernel's limits are reached, that is an error once, for all containers; it is tried again at each
+    /// sample.
+    pub(crate) fn observe(&mut self, container: &str, cgroup: &Cgroup) -> Result<()> {
+        let Some(watched) = self.containers.get_mut(container) else {
+            return Ok(());
+        };
+        let Some(dir) = cgroup.memory_dir() else {
+            return Ok(());
+        };
+        if watched.identity == Some(dir.identity) {
+            if let Some(cgroup) = &mut watched.cgroup {
+                cgroup.check_below();
+            }
+            return Ok(());
+        }
+        let wakers = match &mut self.wakers {
+            Some(wakers) => wakers,
+            None => self.wakers.insert(Wakers::new()?),
+        };
+        if let Some(before) = watched.cgroup.take() {
+            finish(before, container, wakers, &mut self.found);
+        }
+        match WatchedCgroup::new(dir, wakers) {
+            Ok(cgroup) => {
+                watched.identity = cgroup.as_ref().map(|_| dir.identity);
+                watched.cgroup = cgroup;
+                Ok(())
+            }
+            Err(e) if !is_exhausted(&e) => {
+                watched.identity = Some(dir.identity);
+                Err(e)
+            }
+            Err(_) if self.is_exhausted => Ok(()),
+            Err(_) => {
+                self.is_exhausted = true;
+                Err(exhausted(dir))
+            }
+        }
+    }
+
+    /// Returns what is readable when [`OomNotifier::drain`] may find something.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.wakers.as_ref().map(Wakers::fd)
+    }
+
+    /// Returns the containers in which there were OOM kills since the last call, each as often as that happened.
+    pub(crate) fn drain(&mut self) -> Vec<String> {
+        let mut all = std::mem::take(&mut self.found);
+        let Some(wakers) = &mut self.wakers else {
+            return all;
+        };
+        let woken = wakers.take();
+        let elapsed = match woken.timer {
+            true => wakers.continue_timer(),
+            false => Some(Duration::ZERO),
+        };
+        let mut signalled = false;
+        for (container, watched) in &mut self.containers {
+            let Some(cgroup) = &mut watched.cgroup else {
+                continue;
+            };
+            let is_signalled = cgroup.wake(&woken);
+            signalled |= is_signalled;
+            if !cgroup.is_due {
+                continue;
+            }
+            if !is_signalled && elapsed.is_none_or(|elapsed| elapsed > EXPLAINED) {
+                cgroup.explain();
+            }
+            let found = cgroup.look(wakers);
+            report(container, found.kills, &mut all);
+            if !is_signalled && elapsed.is_none() {
+                cgroup.is_signalled = false;
+            }
+            if found.is_gone {
+                close(watched.cgroup.take(), wakers);
+                watched.identity = None;
+            }
+        }
+        if signalled {
+            wakers.restart_timer();
+        }
+        all
+    }
+}
+
+/// Looks at a cgroup for the last time.
+fn finish(mut cgroup: WatchedCgroup, container: &str, wakers: &Wakers, all: &mut Vec<String>) {
+    let found = cgroup.look(wakers);
+    report(container, found.kills, all);
+    close(Some(cgroup), wakers);
+}
+
+fn close(cgroup: Option<WatchedCgroup>, wakers: &Wakers) {
+    if let Some(descriptor) = cgroup.and_then(|cgroup| cgroup.descriptor()) {
+        wakers.unwatch_file(descriptor);
+    }
+}
+
+fn report(container: &str, kills: u64, all: &mut Vec<String>) {
+    for _ in 0..kills.min(MOST_KILLS) {
+        all.push(container.to_owned());
+    }
+}
+
+/// Returns whether an error is about a limit on what can be open or watched.
+fn is_exhausted(error: &Error) -> bool {
+    let errno = error.find::<io::Error>().and_then(Errno::from_io_error);
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOSPC | Errno::NOMEM)
+    )
+}
+
+fn exhausted(dir: &CgroupDir) -> Error {
+    use super::dir::FsKind;
+    let limit = match dir.kind {
+        FsKind::V2 => {
+            "the limit of open files, fs.inotify.max_user_instances or fs.inotify.max_user_watches"
+        }
+        FsKind::V1 | FsKind::Ordinary => "the limit of open files",
+    };
+    error!(
+        Source,
+        "{limit} is reached, so that some containers are not watched until others end"
+    )
+}
