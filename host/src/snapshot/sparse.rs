@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn parts_that_are_left_out_have_their_default_and_are_not_written() {
-        let json = r#"{"memory":{"raw":[["anon",18446744073709551615]],"usage":{"limit":0}},"pids":{"limit":5}}"#;
+        let json = r#"{"memory":{"usage":{"limit":0},"raw":[["anon",18446744073709551615]]},"pids":{"limit":5}}"#;
         let container = stats(json).expect("it is valid");
         let stats = container.stats.as_deref().expect("there are some");
         assert_eq!(stats.memory.usage.limit, Some(0));

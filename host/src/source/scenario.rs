@@ -191,7 +191,7 @@ mod tests {
         for (bad, error) in [
             (
                 r#"{"root_container":"a","containers":[],"memory":1}"#.to_owned(),
-                "file:2:48: unknown field `memory`",
+                "file:2:46: unknown field `memory`",
             ),
             (
                 r#"{"root_container":"a","containers":[{"id":"a","pids_count":-1}]}"#.to_owned(),
