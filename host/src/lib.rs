@@ -24,6 +24,9 @@
 //! An [`Error`] says what was attempted, where and why, as a chain of causes. Its [`ErrorKind`] tells whether
 //! the container has ended, the request can never be granted, or a later call may succeed.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("eventout reads cgroups and /proc, so it works on Linux only");
+
 /// The example in the README compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

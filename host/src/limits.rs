@@ -42,10 +42,11 @@ pub struct CompileLimits {
 }
 
 impl Default for CompileLimits {
-    /// Returns 60 s and 2 GiB, several times the needs of a component with an interpreter in it.
+    /// Returns 5 min and 2 GiB, several times the needs of a component with an interpreter in it, also on a
+    /// machine with other work.
     fn default() -> Self {
         Self {
-            time: Duration::from_secs(60),
+            time: Duration::from_secs(300),
             memory: 2 << 30,
         }
     }

@@ -2,54 +2,66 @@
 
 mod cli;
 
-use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{env, io};
 
 use clap::Parser as _;
-use eventout::{Result, SourceSpec};
+use eventout::{Error, Result, SourceSpec};
+use rustix::fs::fstat;
+use rustix::io::Errno;
 
 use cli::args::{Cli, Command};
 use cli::output::Output;
-use cli::{events, record};
+use cli::{compat, events, generate, list, record};
+
+/// Whether standard output was closed when the program began.
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before `main`, as std opens /dev/null in place of a closed standard output before `main` does.
+// SAFETY: the section is an array of such functions, and this one needs nothing that std sets up.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CHECK_STDOUT: extern "C" fn() = {
+    extern "C" fn check() {
+        let closed = fstat(io::stdout()).is_err_and(|e| e == Errno::BADF);
+        STDOUT_WAS_CLOSED.store(closed, Ordering::Relaxed);
+    }
+    check
+};
 
 fn main() -> ExitCode {
     if let Some(code) = eventout::compiler_process() {
         return code;
     }
-    // Ctrl-C ends the program at once, between two lines. Where the handler is refused, the signal
-    // itself does.
-    let _ = signal_hook::flag::register_conditional_shutdown(
-        signal_hook::consts::SIGINT,
-        130,
-        Arc::new(AtomicBool::new(true)),
-    );
-    let cli = Cli::parse();
     let mut out = Output::new();
+    let cli = Cli::parse_from(compat::normalize(env::args_os()));
     if let Err(e) = run(&cli, &mut out) {
         out.fail(&e);
     }
+    out.finish();
     ExitCode::from(u8::from(out.failed))
 }
 
 fn run(cli: &Cli, out: &mut Output) -> Result<()> {
-    let spec = match &cli.source {
-        Some(spec) => spec,
-        None => &SourceSpec::Runtime(cli.root.clone()),
+    if STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
+        let e = Error::from(io::Error::from(Errno::BADF));
+        return Err(e.context("cannot write to standard output"));
+    }
+    let open = || match &cli.source {
+        Some(spec) => spec.open(),
+        None => SourceSpec::Runtime(cli.root.clone()).open(),
     };
-    let mut source = spec.open()?;
     match &cli.command {
-        Command::Events(args) => events::run(cli, args, source, out),
-        Command::List => {
-            for listed in source.containers()? {
-                let line = serde_json::to_string(&listed).map_err(io::Error::from)?;
-                out.line(&line)?;
-            }
-            out.flush()
-        }
+        Command::Events(args) => events::run(args, open()?, out),
+        Command::List { format } => list::run(open()?, *format, out),
         Command::Record {
-            container, rhythm, ..
-        } => record::run(source, container.as_deref(), *rhythm, out),
+            container,
+            once,
+            poll,
+            ..
+        } => record::run(open()?, container.as_deref(), *once, *poll, out),
+        Command::Completions { shell } => generate::completions(*shell, out),
+        Command::Man { dir } => generate::man(dir),
     }
 }

@@ -4,59 +4,189 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eventout::{Limits, SourceSpec};
+use clap_complete::Shell;
+use eventout::{CompileLimits, Limits, SourceSpec};
 
+use super::compat::IgnoredArgs;
 use super::duration::{parse_interval, parse_size};
 
-/// Stats events of containers, computed by a WebAssembly component
+/// The version of this program, of the contract with components, and of wasmtime.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncontract eventout:stats@0.1.0",
+    "\nwasmtime 48.0.8"
+);
+
+const EXAMPLES: &str = "\
+Examples:
+  eventout list
+      List the containers of the runtimes of this machine.
+  eventout events --stats web
+      Print one event of the container `web`, as `runc events --stats` does.
+  eventout --source cgroup events --all --interval 1s
+      Print an event of each cgroup each second.
+  eventout --source demo events --all
+      Try it without any container.
+
+Exit codes:
+  0 success; 1 an error; 2 wrong usage; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM";
+
+/// Print stats events of containers, computed by a WebAssembly component.
+///
+/// The events are those of `runc events` and `runsc events`, one line of JSON each, on standard output. Errors go to
+/// standard error.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(
+    name = "eventout",
+    version,
+    long_version = LONG_VERSION,
+    max_term_width = 100,
+    after_help = EXAMPLES,
+    args_override_self = true
+)]
 pub(crate) struct Cli {
-    /// Where the facts come from: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT],
-    /// gvisor[:ROOT] [default: the runtime that knows the container]
+    /// Read from this source: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT] or gvisor[:ROOT].
+    ///
+    /// By default, the runtime that knows the container is found by its state directory.
     #[arg(long, global = true, value_name = "SPEC")]
     pub(crate) source: Option<SourceSpec>,
 
-    /// The state folder of the runtime that knows the container, instead of the usual ones: runc's and
-    /// runsc's own flag
+    /// Look for containers in this state directory of a runtime, as the flag of runc and runsc does.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "source")]
     pub(crate) root: Option<PathBuf>,
 
-    // Clients of runtimes, such as containerd's shims, pass these two. Errors go to standard error.
-    #[arg(long, global = true, hide = true)]
-    pub(crate) log: Option<PathBuf>,
-    #[arg(long, global = true, hide = true)]
-    pub(crate) log_format: Option<String>,
-
-    /// A component that computes the events, instead of the built-in one, or that gives them a form
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) component: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(crate) limits: LimitArgs,
+    ignored: IgnoredArgs,
 
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Print events of containers: one at once, and then one at each interval.
+    ///
+    /// Where the kernel reports OOM kills, an event is printed for each of them too. A stream ends when all its
+    /// containers have ended.
+    #[command(after_help = "\
+Examples:
+  eventout events web
+      Print an event of the container `web` every 5 seconds.
+  eventout events --stats web db
+      Print one event of each of two containers.
+  eventout events --all --component influxdb.wasm
+      Print events of all containers in the format of another component.")]
+    Events(EventsArgs),
+    /// List the containers that the source knows.
+    #[command(after_help = "\
+Examples:
+  eventout list
+      Print a table on a terminal, and lines of JSON elsewhere.
+  eventout --source gvisor list --format json
+      Print lines of JSON with `id`, `sandbox` and `source`.")]
+    List {
+        /// Print in this format, instead of a table on a terminal and JSON elsewhere.
+        #[arg(long, value_enum)]
+        format: Option<ListFormat>,
+    },
+    /// Record what the source reports of a sandbox, as lines of a scenario.
+    #[command(after_help = "\
+Examples:
+  eventout record --once web > web.jsonl
+  eventout --source scenario:web.jsonl events --stats web
+      Record the sandbox of a container, and print its event later or elsewhere.")]
+    Record {
+        /// Record the sandbox of this container.
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        container: Option<String>,
+
+        /// Record all sandboxes of the source, including those that come and go.
+        #[arg(long, conflicts_with = "container")]
+        all: bool,
+
+        /// Record one sample and exits.
+        #[arg(long, alias = "stats")]
+        once: bool,
+
+        #[command(flatten)]
+        poll: PollArgs,
+    },
+    /// Print a script that completes arguments in a shell.
+    #[command(after_help = "\
+Examples:
+  eventout completions bash > /etc/bash_completion.d/eventout
+  eventout completions fish > ~/.config/fish/completions/eventout.fish")]
+    Completions {
+        /// Print the script for this shell.
+        shell: Shell,
+    },
+    /// Write the manual pages to a directory.
+    #[command(hide = true)]
+    Man {
+        /// Write to this directory, which must exist.
+        dir: PathBuf,
+    },
+}
+
 #[derive(Args)]
-#[command(next_help_heading = "What one call of that component may take")]
+pub(crate) struct EventsArgs {
+    /// Print events of these containers.
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub(crate) containers: Vec<String>,
+
+    /// Print events of all containers of the source, including those that come and go.
+    #[arg(long, conflicts_with = "containers")]
+    pub(crate) all: bool,
+
+    /// Print one event of each container and exits.
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    #[command(flatten)]
+    pub(crate) poll: PollArgs,
+
+    /// Print lines in this format, instead of the one of the container's runtime.
+    ///
+    /// The default for cgroups and crun is the format of runc.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<LineFormat>,
+
+    /// Use this component instead of the built-in one, or to format its events.
+    ///
+    /// A component of the world `eventout` computes the events; one of the world `formatter` formats them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) component: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Limits of the component")]
 pub(crate) struct LimitArgs {
-    /// Time [default: 1s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_interval)]
-    pub(crate) limit_time: Option<Duration>,
+    /// Limit the run time of a call [default: 1s].
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
+    limit_time: Option<Duration>,
 
-    /// Memory, in bytes, KiB, MiB or GiB [default: 64MiB]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
-    pub(crate) limit_memory: Option<usize>,
+    /// Limit the memory of the component, in bytes, KiB, MiB or GiB [default: 64MiB].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    limit_memory: Option<usize>,
 
-    /// An answer, in bytes, KiB, MiB or GiB [default: 32MiB]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
-    pub(crate) limit_output: Option<usize>,
+    /// Limit the result of a call, in bytes, KiB, MiB or GiB [default: 32MiB].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    limit_output: Option<usize>,
 
-    /// Core modules, memories and tables, so many of each [default: 100]
-    #[arg(long, global = true, value_name = "NUMBER")]
-    pub(crate) limit_instances: Option<usize>,
+    /// Limit the numbers of core instances, of memories and of tables [default: 100].
+    #[arg(long, value_name = "NUMBER")]
+    limit_instances: Option<usize>,
+
+    /// Limit the time of compiling the component [default: 5m].
+    #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
+    limit_compile_time: Option<Duration>,
+
+    /// Limit the memory for compiling the component, in bytes, KiB, MiB or GiB [default: 2GiB].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    limit_compile_memory: Option<usize>,
 }
 
 impl LimitArgs {
@@ -69,64 +199,139 @@ impl LimitArgs {
             instances: self.limit_instances.unwrap_or(usual.instances),
         }
     }
-}
 
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Print events of containers, as `runc events` does: one at once, then one per interval
-    Events(EventsArgs),
-    /// Print the containers that the source knows
-    List,
-    /// Print what the source reports of a container's sandbox, as lines of a scenario
-    Record {
-        /// The container
-        #[arg(value_name = "ID", required_unless_present = "all")]
-        container: Option<String>,
-
-        /// All sandboxes of the source, including those that come and go
-        #[arg(long, conflicts_with = "container")]
-        all: bool,
-
-        #[command(flatten)]
-        rhythm: Rhythm,
-    },
-}
-
-#[derive(Args)]
-pub(crate) struct EventsArgs {
-    /// The containers
-    #[arg(value_name = "ID", required_unless_present = "all")]
-    pub(crate) containers: Vec<String>,
-
-    /// All containers of the source, including those that come and go
-    #[arg(long, conflicts_with = "containers")]
-    pub(crate) all: bool,
-
-    /// The format of a line [default: the one of the container's runtime; runc's for cgroups and crun]
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<LineFormat>,
-
-    #[command(flatten)]
-    pub(crate) rhythm: Rhythm,
+    pub(crate) fn compile_limits(&self) -> CompileLimits {
+        let usual = CompileLimits::default();
+        let memory = self.limit_compile_memory.map(|memory| memory as u64);
+        CompileLimits {
+            time: self.limit_compile_time.unwrap_or(usual.time),
+            memory: memory.unwrap_or(usual.memory),
+        }
+    }
 }
 
 #[derive(Args, Clone, Copy)]
-pub(crate) struct Rhythm {
-    /// Print once and end
-    #[arg(long)]
-    pub(crate) stats: bool,
-
-    /// The time from one event to the next: 1m30s, 500ms, or plain seconds
+pub(crate) struct PollArgs {
+    /// Wait this long from one event to the next: 1m30s, 500ms, or plain seconds.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_interval)]
     pub(crate) interval: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum LineFormat {
-    /// The format of `runc events`
+    /// The format of `runc events`.
     Runc,
-    /// The format of `runsc events`
+    /// The format of `runsc events`.
     Gvisor,
-    /// The EventOut of gVisor's sentry, which has the CPU time of each container of the sandbox
+    /// The EventOut of gVisor's sentry, which has the CPU time of each container of the sandbox.
     GvisorEventOut,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// A line of JSON for each container.
+    Json,
+    /// A table.
+    Table,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        let args = ["eventout"].iter().chain(args).map(Into::into);
+        Cli::try_parse_from(super::super::compat::normalize(args))
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_long_version_names_wasmtime() {
+        let lock = include_str!("../../../Cargo.lock");
+        let (_, wasmtime) = lock
+            .split_once("name = \"wasmtime\"\nversion = \"")
+            .expect("a dependency");
+        let (version, _) = wasmtime.split_once('"').expect("a version");
+        assert!(LONG_VERSION.ends_with(&format!("wasmtime {version}")));
+    }
+
+    #[test]
+    fn flags_of_components_belong_to_events() {
+        assert!(parse(&["list", "--component", "x"]).is_err());
+        assert!(parse(&["record", "--once", "--limit-memory", "1", "web"]).is_err());
+        assert!(parse(&["events", "--component", "x", "--limit-time", "2", "web"]).is_ok());
+    }
+
+    #[test]
+    fn flags_of_clients_of_runtimes_are_accepted() {
+        for args in [
+            &["--systemd-cgroup", "events", "--stats", "x"][..],
+            &[
+                "--debug",
+                "--log",
+                "/x",
+                "--log-format",
+                "json",
+                "events",
+                "x",
+            ],
+            &["--rootless=true", "--root", "/x", "events", "--stats", "x"],
+            &["--rootless", "events", "x"],
+            &["--criu", "/usr/bin/criu", "events", "x"],
+            &[
+                "-root",
+                "/x",
+                "-log=/dev/null",
+                "-debug=false",
+                "events",
+                "-stats",
+                "x",
+            ],
+            &[
+                "--platform=systrap",
+                "--debug-log=/x/",
+                "events",
+                "-interval=5",
+                "x",
+            ],
+            &[
+                "--debug",
+                "--debug=true",
+                "--root=/x",
+                "--root=/y",
+                "events",
+                "--stats=true",
+                "x",
+            ],
+        ] {
+            let cli = parse(args).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+            let Command::Events(events) = cli.command else {
+                panic!("{args:?}");
+            };
+            assert_eq!(events.containers, ["x"]);
+            assert_eq!(events.stats, args.iter().any(|arg| arg.contains("-stats")));
+        }
+        let cli = parse(&["events", "--", "-stats"]).unwrap_or_else(|e| panic!("{e}"));
+        let Command::Events(events) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!(
+            (events.containers, events.stats),
+            (vec!["-stats".to_owned()], false)
+        );
+    }
+
+    #[test]
+    fn record_takes_the_flag_of_events_too() {
+        for flag in ["--once", "--stats"] {
+            let cli = parse(&["record", flag, "--all"]).unwrap_or_else(|e| panic!("{e}"));
+            assert!(matches!(cli.command, Command::Record { once: true, .. }));
+        }
+        assert!(parse(&["events", "--once", "x"]).is_err());
+    }
 }

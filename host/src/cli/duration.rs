@@ -1,8 +1,8 @@
-//! Durations and sizes.
+//! Durations and sizes on the command line.
 
 use std::time::Duration;
 
-/// A duration as Go writes it (`1m30s`, `1.5h`, `500ms`), which is what runc takes, or a whole number
+/// Parses a duration as Go writes it (`1m30s`, `1.5h`, `500ms`), which is what runc takes, or a whole number
 /// of seconds, which is what runsc takes.
 pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 8] = [
@@ -16,7 +16,8 @@ pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
         ("m", 60_000_000_000),
         ("h", 3_600_000_000_000),
     ];
-    let form = || "it is neither like 1m30s or 500ms nor a whole number of seconds".to_owned();
+    let form =
+        || "expected a duration such as 1m30s or 500ms, or a whole number of seconds".to_owned();
     let range = || "it is too long".to_owned();
     let positive = |ns: u64| match ns {
         0 => Err("it must be greater than 0".to_owned()),
@@ -76,7 +77,7 @@ pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number of bytes, or of KiB, MiB or GiB.
+/// Parses a number of bytes, KiB, MiB or GiB.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
@@ -87,11 +88,11 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err("it is not like 1048576, 64MiB or 1GiB".to_owned()),
+        _ => return Err("expected a size such as 1048576, 64MiB or 1GiB".to_owned()),
     };
     let number: usize = number
         .parse()
-        .map_err(|_| "it is not like 1048576, 64MiB or 1GiB".to_owned())?;
+        .map_err(|_| "expected a size such as 1048576, 64MiB or 1GiB".to_owned())?;
     let size = number.checked_mul(unit);
     size.ok_or_else(|| "it is too large".to_owned())
 }

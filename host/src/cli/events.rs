@@ -1,9 +1,11 @@
 //! `eventout events`.
 
-use std::collections::HashSet;
-use std::mem::ManuallyDrop;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use eventout::{
     CompileLimits, Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result,
@@ -11,26 +13,21 @@ use eventout::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::args::{Cli, EventsArgs, LineFormat};
+use super::args::{EventsArgs, LineFormat};
+use super::diagnostics::clean;
 use super::output::Output;
-use super::stream::{Lines, repeat};
+use super::stream::{Emit, LineSource, run_stream};
 
 /// Prints events of containers.
-pub(crate) fn run(
-    cli: &Cli,
-    args: &EventsArgs,
-    source: Box<dyn Source>,
-    out: &mut Output,
-) -> Result<()> {
-    let limits = cli.limits.limits();
-    let plugin = cli.component.as_ref();
-    let plugin = plugin
-        .map(|file| Plugin::from_file_in_child(file, limits.clone(), &CompileLimits::default()));
+pub(crate) fn run(args: &EventsArgs, source: Box<dyn Source>, out: &mut Output) -> Result<()> {
+    let limits = args.limits.limits();
+    let plugin = args.component.as_deref();
+    let plugin = plugin.map(|file| load(file, limits.clone(), &args.limits.compile_limits()));
     let (component, formatter) = match plugin.transpose()? {
         Some(Plugin::Events(component)) => (component, None),
         Some(Plugin::Formatter(formatter)) => {
             if args.format.is_some() {
-                let file = cli.component.as_deref().unwrap_or(Path::new(""));
+                let file = args.component.as_deref().unwrap_or(Path::new(""));
                 return Err(Error::new(
                     ErrorKind::InvalidRequest,
                     format!(
@@ -43,10 +40,10 @@ pub(crate) fn run(
         None => (Component::builtin(limits)?, None),
     };
     let mut events = Monitor::new(&component, source);
-    if !args.rhythm.stats {
+    if !args.stats {
         raise_open_files();
     }
-    // Once and for all: a stream does not go on with another container of a longer ID.
+    // IDs are completed once: a stream does not go on with another container of a longer ID.
     let mut ids = Vec::new();
     for id in &args.containers {
         match events.resolve(id) {
@@ -55,51 +52,71 @@ pub(crate) fn run(
         }
     }
     let ids = (!args.all).then_some(ids);
-    // The process ends with it. It leaves to the kernel what there is to free, which is faster.
-    let mut stream = ManuallyDrop::new(Stream {
+    let mut stream = EventStream {
         events,
-        oom: !args.rhythm.stats
-            && args.format != Some(LineFormat::GvisorEventOut)
-            && formatter.is_none(),
+        oom: !args.stats && args.format != Some(LineFormat::GvisorEventOut) && formatter.is_none(),
         formatter,
         format: args.format,
-        watched: HashSet::new(),
-    });
-    repeat(ids, args.rhythm, out, &mut *stream)
+        unwatched: Vec::new(),
+    };
+    run_stream(ids, args.stats, args.poll, out, &mut stream)
 }
 
-/// Has as many open files as this process may have: each control file of a container in a stream is one.
+/// Loads a component, and says so on a terminal if that takes long, which it does when the component is compiled.
+fn load(file: &Path, limits: Limits, compile_limits: &CompileLimits) -> Result<Plugin> {
+    if !io::stderr().is_terminal() {
+        return Plugin::from_file_in_child(file, limits, compile_limits);
+    }
+    let (done, loaded) = channel::<()>();
+    let name = clean(file.display());
+    let notice = thread::spawn(move || {
+        if loaded.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("note: compiling {name}");
+        }
+    });
+    let plugin = Plugin::from_file_in_child(file, limits, compile_limits);
+    drop(done);
+    let _ = notice.join();
+    plugin
+}
+
+/// Allows as many open files as this process may have: each interface file of a container in a stream is one.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.maximum;
-    // Without it, files are opened for each line.
+    // Otherwise files are opened for each line.
     let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 
 /// The events of containers.
-struct Stream {
+struct EventStream {
     events: Monitor,
-    /// What gives them a form of its own.
+    /// The component that formats events, if any.
     formatter: Option<Formatter>,
     format: Option<LineFormat>,
-    /// Whether to tell of kills for want of memory.
+    /// Whether to report OOM kills.
     oom: bool,
-    /// The containers that are watched for them, or can't be, which is told once.
-    watched: HashSet<String>,
+    /// The containers that could not be watched for OOM kills, and why.
+    unwatched: Vec<Error>,
 }
 
-impl Lines for Stream {
-    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>> {
+impl LineSource for EventStream {
+    fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()> {
         let mut now = self.events.sample()?;
-        let ids = match ids {
-            Some(ids) => ids.to_vec(),
+        let containers: Vec<_> = match ids {
+            Some(ids) => ids.iter().map(|id| (id.clone(), None)).collect(),
             None => {
                 let all = now.containers()?.into_iter();
-                all.map(|listed| listed.id).collect()
+                all.map(|listed| (listed.id, Some(listed.sandbox)))
+                    .collect()
             }
         };
-        let mut lines = Vec::with_capacity(ids.len());
-        for id in ids {
+        let mut alive = Vec::new();
+        let mut too_large = TooLarge::default();
+        for (id, sandbox) in containers {
+            if too_large.skips(&id, sandbox.as_deref()) {
+                continue;
+            }
             let line = match (&mut self.formatter, self.format) {
                 (Some(formatter), _) => now.stats(&id).and_then(|event| formatter.format(&event)),
                 (None, Some(LineFormat::GvisorEventOut)) => now.event_json(&id),
@@ -107,30 +124,109 @@ impl Lines for Stream {
                 (None, Some(LineFormat::Runc)) => now.stats_json(&id, Format::Runc),
                 (None, None) => now.stats_json(&id, None),
             };
-            lines.push((id, line));
-        }
-        if self.oom {
-            let alive = lines.iter().filter(|(_, line)| line.is_ok());
-            let alive: HashSet<_> = alive.map(|(id, _)| id.clone()).collect();
-            self.watched.retain(|id| alive.contains(id));
-            for id in alive {
-                if !self.watched.contains(&id) {
-                    if let Err(e) = self.events.watch_oom(&id) {
-                        lines.push((id.clone(), Err(e)));
-                    }
-                    self.watched.insert(id);
-                }
+            let is_alive = line.is_ok();
+            too_large.add(sandbox, line.as_ref().err());
+            emit(&id, line);
+            if self.oom && is_alive {
+                alive.push(id);
             }
         }
-        Ok(lines)
+        for (id, skipped) in too_large.skipped {
+            let why = "its sandbox exceeds the limits of the component";
+            let e = Error::new(ErrorKind::Limit, why);
+            let what = format!("cannot get stats of {skipped} containers, from {id:?} on");
+            emit(&id, Err(e.context(what)));
+        }
+        for id in alive {
+            // Those that are watched already stay so; the others may be by now.
+            let watched = self.events.watch_oom(&id);
+            self.unwatched.extend(watched.err());
+        }
+        Ok(())
     }
 
-    fn fd(&mut self) -> Option<BorrowedFd<'_>> {
+    fn warnings(&mut self) -> Vec<Error> {
+        let mut warnings = self.events.warnings();
+        warnings.append(&mut self.unwatched);
+        warnings
+    }
+
+    fn event_fd(&mut self) -> Option<BorrowedFd<'_>> {
         self.events.oom_fd()
     }
 
-    fn between(&mut self) -> Vec<Result<String>> {
+    fn pending(&mut self) -> Vec<Result<String>> {
         let kills = self.events.oom_kills().into_iter();
         kills.map(|id| self.events.oom_json(&id)).collect()
+    }
+}
+
+/// The sandboxes that exceed the limits of the component whatever container a call is about. The rest of their
+/// containers is skipped, as the cost of each call grows with the sandbox.
+#[derive(Default)]
+struct TooLarge {
+    /// The sandbox of the last call.
+    sandbox: Option<String>,
+    /// How many calls in a row have exceeded a limit.
+    exceeded: usize,
+    /// The first container that was skipped of each such sandbox, and how many were.
+    skipped: Vec<(String, usize)>,
+}
+
+impl TooLarge {
+    /// The number of calls after which the rest is skipped.
+    const CALLS: usize = 16;
+
+    /// Returns whether the container is to be skipped.
+    fn skips(&mut self, id: &str, sandbox: Option<&str>) -> bool {
+        if sandbox.is_none() || self.sandbox.as_deref() != sandbox || self.exceeded < Self::CALLS {
+            return false;
+        }
+        if self.exceeded == Self::CALLS {
+            self.exceeded += 1;
+            self.skipped.push((id.to_owned(), 0));
+        }
+        if let Some((_, count)) = self.skipped.last_mut() {
+            *count += 1;
+        }
+        true
+    }
+
+    /// Takes the result of a call about a container of that sandbox.
+    fn add(&mut self, sandbox: Option<String>, error: Option<&Error>) {
+        let exceeded = error.is_some_and(|e| e.kind() == ErrorKind::Limit);
+        self.exceeded = match exceeded {
+            true if self.sandbox == sandbox => self.exceeded + 1,
+            exceeded => usize::from(exceeded),
+        };
+        self.sandbox = sandbox;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_sandbox_that_exceeds_limits_is_skipped() {
+        let mut too_large = TooLarge::default();
+        let error = Error::new(ErrorKind::Limit, "too much");
+        let mut called = Vec::new();
+        for container in 0..1000 {
+            let id = container.to_string();
+            let sandbox = (container / 100).to_string();
+            if too_large.skips(&id, Some(&sandbox)) {
+                continue;
+            }
+            called.push(container);
+            // In the sandbox 5, each call of 10 succeeds.
+            let fails = container / 100 % 2 == 1 && !(container / 100 == 5 && container % 10 == 0);
+            too_large.add(Some(sandbox), fails.then_some(&error));
+        }
+        assert_eq!(called.len(), 600 + 4 * 16);
+        let skipped = ["116", "316", "716", "916"].map(|id| (id.to_owned(), 84));
+        assert_eq!(too_large.skipped, skipped);
+        // Containers that were named are always tried.
+        assert!(!too_large.skips("x", None));
     }
 }

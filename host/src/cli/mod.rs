@@ -1,8 +1,14 @@
 //! The command line.
 
 pub(crate) mod args;
+pub(crate) mod compat;
+mod diagnostics;
 mod duration;
 pub(crate) mod events;
+pub(crate) mod generate;
+pub(crate) mod list;
 pub(crate) mod output;
 pub(crate) mod record;
+mod repeats;
+mod signals;
 mod stream;

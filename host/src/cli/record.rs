@@ -2,19 +2,19 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use eventout::{Error, ErrorKind, Result, Source};
 
-use super::args::Rhythm;
+use super::args::PollArgs;
 use super::output::Output;
-use super::stream::{Lines, repeat};
+use super::stream::{Emit, LineSource, run_stream};
 
 /// Prints samples as lines of a scenario: of one container's sandbox, or of all sandboxes without a container.
 pub(crate) fn run(
     mut source: Box<dyn Source>,
     container: Option<&str>,
-    rhythm: Rhythm,
+    once: bool,
+    poll: PollArgs,
     out: &mut Output,
 ) -> Result<()> {
     match container {
@@ -22,33 +22,32 @@ pub(crate) fn run(
             let container = source
                 .resolve(container)
                 .map_err(|e| e.context(cannot_record(container)))?;
-            repeat(Some(vec![container]), rhythm, out, &mut Recording(source))
+            let ids = Some(vec![container]);
+            run_stream(ids, once, poll, out, &mut Recording(source))
         }
-        None => repeat(None, rhythm, out, &mut Recording(source)),
+        None => run_stream(None, once, poll, out, &mut Recording(source)),
     }
 }
 
 /// Samples of a source.
 struct Recording(Box<dyn Source>);
 
-impl Lines for Recording {
-    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>> {
+impl LineSource for Recording {
+    fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()> {
         self.0.advance()?;
         match ids {
-            Some(ids) => Ok(ids
-                .iter()
-                .map(|id| (id.clone(), record(&mut *self.0, id)))
-                .collect()),
-            None => record_all(&mut *self.0),
+            Some(ids) => {
+                for id in ids {
+                    emit(id, record(&mut *self.0, id));
+                }
+                Ok(())
+            }
+            None => record_all(&mut *self.0, emit),
         }
     }
 
-    fn fd(&mut self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn between(&mut self) -> Vec<Result<String>> {
-        Vec::new()
+    fn warnings(&mut self) -> Vec<Error> {
+        self.0.warnings()
     }
 }
 
@@ -65,12 +64,10 @@ fn record(source: &mut dyn Source, container: &str) -> Result<String> {
     line.map_err(|e| e.context(cannot_record(container)))
 }
 
-/// Returns all sandboxes as one line, and the errors of those that could not be read. A sandbox that cannot be
-/// read costs itself alone.
-fn record_all(source: &mut dyn Source) -> Result<Vec<(String, Result<String>)>> {
+/// Emits all sandboxes as one line, and the errors of those that could not be read: the others don't suffer.
+fn record_all(source: &mut dyn Source, emit: &mut Emit<'_>) -> Result<()> {
     let mut recorded = HashSet::new();
     let mut snapshots = Vec::new();
-    let mut lines = Vec::new();
     for listed in source.containers()? {
         if recorded.contains(&listed.id) {
             continue;
@@ -80,16 +77,13 @@ fn record_all(source: &mut dyn Source) -> Result<Vec<(String, Result<String>)>> 
                 recorded.extend(snapshot.containers.iter().map(|c| c.id.clone()));
                 snapshots.push(snapshot);
             }
-            Err(e) => {
-                let e = e.context(cannot_record(&listed.id));
-                lines.push((listed.id, Err(e)));
-            }
+            Err(e) => emit(&listed.id, Err(e.context(cannot_record(&listed.id)))),
         }
     }
     let snapshots: Vec<_> = snapshots.iter().map(|snapshot| &**snapshot).collect();
     let line = serde_json::to_string(&snapshots).map_err(io::Error::from)?;
-    lines.push((String::new(), Ok(line)));
-    Ok(lines)
+    emit("", Ok(line));
+    Ok(())
 }
 
 fn cannot_record(container: &str) -> String {

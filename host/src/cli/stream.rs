@@ -1,99 +1,163 @@
-//! Streams: lines at once, and then per interval.
+//! Streams: lines at once, and then at each interval.
 
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use eventout::{ErrorKind, Result};
+use eventout::{Error, ErrorKind, Result};
 
-use super::args::Rhythm;
-use super::output::{Output, Woken};
+use super::args::PollArgs;
+use super::output::{Output, WakeReason};
+use super::repeats::{Print, Repeats};
 
-/// What prints lines of containers.
-pub(crate) trait Lines {
-    /// A line of each of these containers, or of all there are, at one instant.
-    fn read(&mut self, ids: Option<&[String]>) -> Result<Vec<(String, Result<String>)>>;
+/// Takes the line of a container, or why there is none.
+pub(crate) type Emit<'a> = dyn FnMut(&str, Result<String>) + 'a;
 
-    /// What is readable when there may be something between two instants.
-    fn fd(&mut self) -> Option<BorrowedFd<'_>>;
+/// A producer of lines about containers.
+pub(crate) trait LineSource {
+    /// Emits a line of each of these containers, or of all there are, as of now.
+    fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()>;
 
-    /// The lines of what has happened since the last call.
-    fn between(&mut self) -> Vec<Result<String>>;
+    /// Returns what the last sample left out, and why.
+    fn warnings(&mut self) -> Vec<Error> {
+        Vec::new()
+    }
+
+    /// Returns what is readable when there may be lines between two samples.
+    fn event_fd(&mut self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Returns the lines about what has happened since the last call.
+    fn pending(&mut self) -> Vec<Result<String>> {
+        Vec::new()
+    }
 }
 
-/// Prints lines of containers, at once and then per interval, until all of them have ended, and in between
-/// what happens then. A container that could not be read is asked again the next time. Without `ids`, it
+/// Prints lines of containers, at once and then at each interval, until all of them have ended, and in between
+/// what happens then. A container that could not be read is read again at the next interval. Without `ids`, it
 /// is all there are at that time, and there is no end.
-pub(crate) fn repeat(
+pub(crate) fn run_stream(
     mut ids: Option<Vec<String>>,
-    rhythm: Rhythm,
+    once: bool,
+    poll: PollArgs,
     out: &mut Output,
-    lines: &mut impl Lines,
+    lines: &mut impl LineSource,
 ) -> Result<()> {
     let start = Instant::now();
     let mut seen = HashSet::new();
+    let mut repeats = Repeats::default();
     loop {
-        match lines.read(ids.as_deref()) {
-            Err(e) if rhythm.stats => return Err(e),
-            Err(e) => out.report(&e),
-            Ok(lines) => {
-                let asked = lines.len();
-                let mut refused = 0;
-                for (id, line) in lines {
-                    let e = match line {
-                        Ok(line) => {
-                            out.line(&line)?;
-                            if ids.is_some() {
-                                seen.insert(id);
-                            }
-                            continue;
-                        }
-                        Err(e) => e,
-                    };
-                    let gone = e.kind() == ErrorKind::ContainerNotFound;
-                    let invalid = e.kind() == ErrorKind::InvalidRequest;
-                    let over = gone || invalid;
-                    refused += usize::from(invalid);
-                    if gone && (ids.is_none() || seen.contains(&id)) {
-                        // What was there and is not any more has ended, as containers do.
-                    } else {
-                        out.report(&e);
-                        out.failed |= over || rhythm.stats;
-                    }
-                    if over && let Some(ids) = &mut ids {
-                        ids.retain(|other| *other != id);
-                    }
+        let mut sample = Sample {
+            named: ids.is_some(),
+            once,
+            out,
+            seen: &mut seen,
+            repeats: &mut repeats,
+            over: HashSet::new(),
+            lines: 0,
+            refused: 0,
+        };
+        let result = lines.sample(ids.as_deref(), &mut |id, line| sample.take(id, line));
+        let Sample {
+            over,
+            lines: count,
+            refused,
+            ..
+        } = sample;
+        match result {
+            Err(e) if once => return Err(e),
+            // No container has an empty ID.
+            Err(e) => repeats.failed("", &e, &mut |text| out.diagnose(text)),
+            Ok(()) => {
+                let print: &mut Print<'_> = &mut |text| out.diagnose(text);
+                repeats.recovered("", print);
+                for warning in lines.warnings() {
+                    // It is printed again once it has been away.
+                    repeats.failed(&format!("{warning:#}"), &warning, print);
                 }
-                if refused > 0 && refused == asked {
+                repeats.end_sample(print);
+                if let Some(ids) = &mut ids {
+                    ids.retain(|id| !over.contains(id));
+                }
+                if refused > 0 && refused == count {
                     // It is not the containers that are refused.
                     return out.flush();
                 }
             }
         }
-        let next = Instant::now().checked_add(rhythm.rest(start.elapsed()));
+        let next = Instant::now().checked_add(poll.until_next_tick(start.elapsed()));
         loop {
-            for line in lines.between() {
+            for line in lines.pending() {
                 match line {
-                    Ok(line) => out.line(&line)?,
+                    Ok(line) => out.line(&line),
                     Err(e) => out.report(&e),
                 }
             }
             out.flush()?;
-            if rhythm.stats || out.closed || ids.as_ref().is_some_and(Vec::is_empty) {
+            if once || out.closed || ids.as_ref().is_some_and(Vec::is_empty) {
                 return Ok(());
             }
-            match out.wait(next, lines.fd()) {
-                Woken::Time => break,
-                Woken::Other => {}
-                Woken::Closed => return Ok(()),
+            match out.wait(next, lines.event_fd()) {
+                WakeReason::Tick => break,
+                WakeReason::Notification => {}
+                WakeReason::StdoutClosed => return Ok(()),
             }
         }
     }
 }
 
-impl Rhythm {
-    /// What is left of the interval that it is now, so that lines don't drift.
-    fn rest(self, elapsed: Duration) -> Duration {
+/// A sample that is being printed.
+struct Sample<'a> {
+    /// Whether the containers were named, rather than all there are.
+    named: bool,
+    once: bool,
+    out: &'a mut Output,
+    /// The containers of which there was a line.
+    seen: &'a mut HashSet<String>,
+    repeats: &'a mut Repeats,
+    /// The containers of which there will be no more lines.
+    over: HashSet<String>,
+    lines: usize,
+    refused: usize,
+}
+
+impl Sample<'_> {
+    fn take(&mut self, id: &str, line: Result<String>) {
+        self.lines += 1;
+        match line {
+            Ok(line) => {
+                self.out.line(&line);
+                self.repeats
+                    .recovered(id, &mut |text| self.out.diagnose(text));
+                if self.named && !self.seen.contains(id) {
+                    self.seen.insert(id.to_owned());
+                }
+            }
+            Err(e) => self.fail(id, &e),
+        }
+    }
+
+    fn fail(&mut self, id: &str, e: &Error) {
+        let gone = e.kind() == ErrorKind::ContainerNotFound;
+        let invalid = e.kind() == ErrorKind::InvalidRequest;
+        let over = gone || invalid;
+        self.refused += usize::from(invalid);
+        // A container that has ended is no error.
+        if !gone || (self.named && !self.seen.contains(id)) {
+            self.repeats
+                .failed(id, e, &mut |text| self.out.diagnose(text));
+            self.out.failed |= over || self.once;
+        }
+        if over && self.named {
+            self.over.insert(id.to_owned());
+        }
+    }
+}
+
+impl PollArgs {
+    /// Returns what is left of the current interval, so that samples don't drift.
+    fn until_next_tick(self, elapsed: Duration) -> Duration {
         let interval = self.interval.as_nanos();
         let rest = interval - elapsed.as_nanos() % interval;
         Duration::from_nanos(rest.try_into().unwrap_or(u64::MAX))
@@ -105,46 +169,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_an_hour_there_are_3600_lines_however_long_each_takes() {
-        let rhythm = Rhythm {
-            stats: false,
-            interval: Duration::from_secs(1),
-        };
-        let hour = Duration::from_secs(3600);
-        // How long lines and waking up take, in microseconds: little, much, and now and then nearly all.
-        for (line, waking, lines) in [(500, 60, 3600), (900_000, 60, 3600), (0, 0, 3600)] {
-            let mut clock = Duration::ZERO;
-            let mut printed = 0;
-            while clock < hour {
-                printed += 1;
-                clock += Duration::from_micros(line + 97 * (printed % 900));
-                clock += rhythm.rest(clock) + Duration::from_micros(waking);
-            }
-            assert_eq!(printed, lines, "{line} {waking}");
-        }
-        // A line that takes longer than the interval costs the ones that it left no time for.
-        assert_eq!(
-            rhythm.rest(Duration::from_millis(2300)),
-            Duration::from_millis(700)
-        );
-    }
-
-    /// A stream whose reading takes its time, and sometimes longer than the interval: the lines keep to
-    /// the multiples of the interval, and after an hour of seconds there are 3600.
-    #[test]
-    fn lines_do_not_drift() {
+    fn samples_do_not_drift() {
         let interval = Duration::from_secs(1);
-        let rhythm = Rhythm {
-            stats: false,
-            interval,
-        };
-        let (mut clock, mut lines) = (Duration::ZERO, 0);
-        while clock < Duration::from_secs(3600) {
-            assert_eq!(clock.as_nanos() % interval.as_nanos(), 0);
-            lines += 1;
-            clock += Duration::from_millis(if lines == 7 { 2500 } else { 300 });
-            clock += rhythm.rest(clock);
+        let poll = PollArgs { interval };
+        let hour = Duration::from_secs(3600);
+        // The times that a sample and waking up take, in microseconds. Every 900th sample takes longer.
+        for (sample, waking) in [(500, 60), (900_000, 60), (0, 0)] {
+            let mut clock = Duration::ZERO;
+            let mut samples = 0;
+            while clock < hour {
+                samples += 1;
+                clock += Duration::from_micros(sample + 97 * (samples % 900));
+                clock += poll.until_next_tick(clock) + Duration::from_micros(waking);
+            }
+            assert_eq!(samples, 3600, "{sample} {waking}");
         }
-        assert_eq!(lines, 3600 - 2);
+        // A sample that takes longer than the interval costs those that it left no time for.
+        let elapsed = Duration::from_millis(2300);
+        assert_eq!(poll.until_next_tick(elapsed), Duration::from_millis(700));
     }
 }

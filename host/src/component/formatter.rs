@@ -50,9 +50,44 @@ impl Formatter {
         );
         text.and_then(|text| text.map_err(|why| error!(Component, "{}", clean(&why))))
             .and_then(|text| self.runtime.check_output(&text).map(|()| text))
+            .and_then(check_text)
             .with_context(|| {
                 let (id, name) = (shorten(&event.id), &self.runtime.name);
                 format!("cannot format stats of container {id} with component {name}")
             })
+    }
+}
+
+/// Refuses control characters other than newlines and tabs: a terminal would act on them.
+fn check_text(text: String) -> Result<String> {
+    let refused = |c: &char| c.is_control() && !matches!(c, '\n' | '\t');
+    match text.chars().find(refused) {
+        None => Ok(text),
+        Some(c) => Err(error!(
+            Component,
+            "the text has a control character: U+{:04X}",
+            u32::from(c)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_refused() {
+        for text in ["", "a\tb\nc\n", "\u{e9}\u{a0}\u{1f600}"] {
+            assert!(check_text(text.to_owned()).is_ok(), "{text:?}");
+        }
+        for text in [
+            "\x1b[2J", "a\rb", "\0", "\x07", "\x7f", "\u{80}", "\u{9b}2J",
+        ] {
+            let e = check_text(text.to_owned()).expect_err("a control character");
+            assert!(
+                e.to_string()
+                    .starts_with("the text has a control character: U+00")
+            );
+        }
     }
 }

@@ -88,7 +88,7 @@ fn read_names<'a>(
                 unchecked_range: range,
                 ..
             } => {
-                let nested = rest.split_at_checked((range.end - range.start) as usize);
+                let nested = rest.split_at_checked(range.end - range.start);
                 rest = nested.ok_or("it ends too early")?.1;
             }
             Payload::End(_) => return Ok(()),
