@@ -156,3 +156,34 @@ pub(super) fn snapshot(
         }],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::file::tests::TestDir;
+
+    #[test]
+    fn nothing_in_an_ordinary_directory_is_watched_or_written_to() {
+        let test = TestDir::new("ordinary");
+        test.write("memory/web/memory.usage_in_bytes", "1\n");
+        test.write("memory/web/memory.oom_control", "oom_kill 0\n");
+        test.write("memory/web/cgroup.event_control", "untouched");
+        test.write("memory/victim", "untouched");
+        let mut source = Cgroups::open(Some(&test.0)).expect("it is laid out like one");
+        let oom = |source: &mut Cgroups| {
+            let oom = source.oom_events().expect("it has some");
+            oom.watch("web").expect("there is nothing to watch");
+            oom.drain()
+        };
+        for kills in [0, u64::MAX] {
+            let text = format!("oom_kill {kills}\n");
+            test.write("memory/web/memory.oom_control", text);
+            source.advance().expect("it can be read");
+            source.snapshot("web").expect("it can be read");
+            assert!(oom(&mut source).is_empty());
+        }
+        let control = test.0.join("memory/web/cgroup.event_control");
+        let control = std::fs::read_to_string(control).expect("a file");
+        assert_eq!(control, "untouched");
+    }
+}

@@ -133,3 +133,46 @@ impl Sandboxes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::linux::file::tests::TestDir;
+
+    #[test]
+    fn a_sentry_that_stalls_is_left_alone_and_its_path_may_be_long() {
+        let test = TestDir::new("stalled");
+        let root = test.0.join("d".repeat(120));
+        std::fs::create_dir(&root).expect("a directory");
+        let state = format!(r#"{{"sandbox":{{"pid":{}}}}}"#, std::process::id());
+        for id in ["pod", "other"] {
+            let name = format!("{}/{id}_sandbox:pod.state", "d".repeat(120));
+            test.write(&name, &state);
+        }
+        // It accepts, and is silent. Its address has no room for the path.
+        let listener = UnixListener::bind(test.0.join("s")).expect("a socket");
+        std::fs::rename(test.0.join("s"), root.join("runsc-pod.sock")).expect("a socket");
+        let file = |id: &str| StateFile {
+            id: id.to_owned(),
+            sandbox: "pod".to_owned(),
+        };
+        let mut sandboxes = Sandboxes::default();
+        let mut read = |id| {
+            let start = Instant::now();
+            let error = sandboxes.snapshot(&root, &file(id)).expect_err("it stalls");
+            let error = error.to_string();
+            assert!(error.ends_with("it took longer than 2s"), "{error}");
+            let took = start.elapsed();
+            sandboxes.advance();
+            // Of the next sample.
+            let start = Instant::now();
+            assert!(sandboxes.snapshot(&root, &file("other")).is_err());
+            (took, start.elapsed())
+        };
+        let (first, next) = read("pod");
+        assert!(first >= TIME && next < SHORT_TIME, "{first:?} {next:?}");
+        drop(listener);
+    }
+}

@@ -82,7 +82,11 @@ impl WatchedCgroup {
         if dir.kind == FsKind::V1 && !dir.has("cgroup.event_control") {
             return Ok(None);
         }
-        let notification = at(&path, watch(&dir, wakers))?;
+        let notification = match watch(&dir, wakers) {
+            // The cgroup has gone since.
+            Err(e) if is_gone(&e) || is_absent(&e) => return Ok(None),
+            notification => at(&path, notification)?,
+        };
         let mut watched = Self {
             dir,
             kills: None,
@@ -91,7 +95,10 @@ impl WatchedCgroup {
             notification,
         };
         // Only now, so that none falls between this and the watching.
-        watched.kills = at(&path, counter(&watched.dir))?;
+        watched.kills = match counter(&watched.dir) {
+            Err(e) if is_gone(&e) || is_absent(&e) => return Ok(None),
+            kills => at(&path, kills)?,
+        };
         watched.look_below(wakers, true);
         Ok(Some(watched))
     }
