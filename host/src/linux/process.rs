@@ -1,4 +1,4 @@
-//! Processes, and whether they run.
+//! Processes.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +20,7 @@ pub(crate) enum Process {
 }
 
 impl Process {
-    /// The process of that number which started at that time, as the runtimes find it out. `None` where it
+    /// Opens the process of that number which started at that time, as the runtimes find it out. `None` if it
     /// has ended: one that started at another time is another one.
     pub(crate) fn open(pid: u32, started: Option<u64>) -> Result<Option<Self>> {
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -45,7 +45,7 @@ impl Process {
         Ok(same.then_some(process))
     }
 
-    /// Whether it has not ended.
+    /// Returns whether it has not ended.
     pub(crate) fn is_running(&self) -> Result<bool> {
         match self {
             Self::Pidfd(pidfd) => {
@@ -57,7 +57,7 @@ impl Process {
         }
     }
 
-    /// The same of many, as far as one system call can tell.
+    /// Returns whether each of many is running, as far as one system call can find out.
     pub(crate) fn are_running(processes: &[&Self]) -> Vec<Option<bool>> {
         let pidfds = processes.iter().filter_map(|process| match process {
             Self::Pidfd(pidfd) => Some(PollFd::new(pidfd, PollFlags::IN)),
@@ -72,7 +72,7 @@ impl Process {
         alive.map(Some).collect()
     }
 
-    /// When a process started. `None` where it has ended.
+    /// Reads when a process started. `None` if it has ended.
     fn read(stat: &File) -> Result<Option<u64>> {
         let mut text = [0; 1024];
         let len = match stat.read_at(&mut text, 0) {
@@ -85,12 +85,12 @@ impl Process {
     }
 }
 
-/// Whether a process is there and has not ended.
+/// Returns whether a process exists and has not ended.
 pub(crate) fn is_running(pid: u32, started: Option<u64>) -> Result<bool> {
     Ok(Process::open(pid, started)?.is_some())
 }
 
-/// The state and the start time (in ticks since boot) in a /proc/PID/stat. The name of the program,
+/// Parses the state and the start time (in ticks since boot) in a /proc/PID/stat. The name of the program,
 /// in parentheses, can be anything.
 fn process(stat: &[u8]) -> Option<(u8, u64)> {
     let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
@@ -141,14 +141,14 @@ mod tests {
             (u32::MAX, None, false),
         ] {
             assert_eq!(
-                is_running(pid, at).expect("it can be told"),
+                is_running(pid, at).expect("it can be found out"),
                 runs,
                 "{pid} {at:?}"
             );
         }
         // One that has ended, and whose parent hasn't noticed.
         let mut child = std::process::Command::new("true").spawn().expect("it runs");
-        let zombie = || !is_running(child.id(), None).expect("it can be told");
+        let zombie = || !is_running(child.id(), None).expect("it can be found out");
         let waited = (0..1000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
             zombie()

@@ -17,15 +17,15 @@ pub enum SourceSpec {
     Scenario(PathBuf),
     /// `demo`: a built-in scenario of a pod.
     Demo,
-    /// `cgroup[:ROOT]`: each group below ROOT is a container.
+    /// `cgroup[:ROOT]`: each child of the cgroup ROOT is a container.
     Cgroup(Option<PathBuf>),
-    /// `runc[:ROOT]`: the containers in runc's state folder.
+    /// `runc[:ROOT]`: the containers in runc's state directory.
     Runc(Option<PathBuf>),
-    /// `crun[:ROOT]`: the containers in crun's state folder.
+    /// `crun[:ROOT]`: the containers in crun's state directory.
     Crun(Option<PathBuf>),
-    /// `gvisor[:ROOT]`: the containers in runsc's root folder.
+    /// `gvisor[:ROOT]`: the containers in runsc's root directory.
     Gvisor(Option<PathBuf>),
-    /// Whatever runtime knows the container, looked up in that state folder, or in the usual ones.
+    /// Whatever runtime knows the container, looked up in that directory, or in the usual ones.
     Runtime(Option<PathBuf>),
 }
 

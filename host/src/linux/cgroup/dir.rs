@@ -50,9 +50,18 @@ pub(super) enum FsKind {
 const GONE: Errno = Errno::NODEV;
 
 impl CgroupDir {
-    /// Opens a directory, which a symbolic link may lead to. `None` if there is none.
+    /// Opens a directory. `None` if there is none, or only a symbolic link to one.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        Self::open_with(path, OFlags::NOFOLLOW)
+    }
+
+    /// Opens a directory, which a symbolic link may lead to, as from `cpu` to `cpu,cpuacct`.
+    pub(super) fn open_linked(path: &Path) -> io::Result<Option<Self>> {
+        Self::open_with(path, OFlags::empty())
+    }
+
+    fn open_with(path: &Path, flags: OFlags) -> io::Result<Option<Self>> {
+        let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOCTTY;
         Self::from_result(path, openat(CWD, path, flags, Mode::empty()))
     }
 
@@ -93,7 +102,7 @@ impl CgroupDir {
 
     /// Returns whether this is still what has the name.
     pub(super) fn is_current(&self) -> bool {
-        let now = fs::metadata(&self.path).map(|now| (now.dev(), now.ino()));
+        let now = fs::symlink_metadata(&self.path).map(|now| (now.dev(), now.ino()));
         now.ok() == Some(self.identity)
     }
 
@@ -324,6 +333,11 @@ mod tests {
         let dir = CgroupDir::open(&path);
         let dir = dir.expect("it can be read").expect("a directory");
         assert!(dir.is_current());
+        let link = test.0.join("link");
+        symlink(&path, &link).expect("a link");
+        assert!(CgroupDir::open(&link).expect("it can be tried").is_none());
+        let linked = CgroupDir::open_linked(&link).expect("it can be read");
+        assert_eq!(linked.map(|linked| linked.identity), Some(dir.identity));
         fs::rename(&path, test.0.join("old")).expect("it can be renamed");
         assert!(!dir.is_current());
         fs::create_dir(&path).expect("a directory");

@@ -24,6 +24,8 @@ pub(crate) struct CgroupPaths {
     dirs: Vec<(PathBuf, Vec<&'static str>)>,
     /// Whether they may be ordinary directories, with copies of interface files.
     may_be_ordinary: bool,
+    /// Whether symbolic links may lead to them: those of hierarchies, but not of cgroups.
+    may_be_links: bool,
 }
 
 impl CgroupPaths {
@@ -89,6 +91,7 @@ impl CgroupPaths {
         };
         let mut paths = Self {
             may_be_ordinary: true,
+            may_be_links: true,
             ..Self::default()
         };
         if dir.has("cgroup.controllers") {
@@ -142,6 +145,7 @@ impl CgroupPaths {
                 .map(|(dir, controllers)| (dir.join(name), controllers.clone()))
                 .collect(),
             may_be_ordinary: self.may_be_ordinary,
+            may_be_links: false,
         }
     }
 
@@ -152,7 +156,11 @@ impl CgroupPaths {
 
     /// Opens one of the directories. `None` if it does not exist, or is something else.
     pub(super) fn open(&self, path: &Path) -> Result<Option<CgroupDir>> {
-        let dir = at(path, CgroupDir::open(path))?;
+        let dir = match self.may_be_links {
+            true => CgroupDir::open_linked(path),
+            false => CgroupDir::open(path),
+        };
+        let dir = at(path, dir)?;
         Ok(dir.filter(|dir| self.may_be_ordinary || dir.kind != FsKind::Ordinary))
     }
 
