@@ -1,7 +1,7 @@
 //! Components that are not ours, most of them hostile: each made of a core module in text.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -152,8 +152,8 @@ fn fails(file: &Path, says: &str) {
     let path = file.display().to_string();
     let mut command = program();
     command
-        .args(["--source", "demo", "--component", &path])
-        .args(["events", "--stats", "web"]);
+        .args(["--source", "demo", "events", "--component", &path])
+        .args(["--stats", "web"]);
     let begun = Instant::now();
     let (output, peak) = run(command);
     let took = begun.elapsed();
@@ -189,9 +189,9 @@ fn any_component_with_our_interface_runs() {
     let output = eventout([
         "--source",
         "demo",
+        "events",
         "--component",
         &path,
-        "events",
         "--stats",
         "web",
     ]);
@@ -215,7 +215,7 @@ fn what_a_component_can_not_do_it_is_not_asked_again() {
         .display()
         .to_string();
     for (ids, errors) in [("web", 1), ("--all", 3)] {
-        let events = ["--component", &file, "events", "--interval=1h", ids];
+        let events = ["events", "--component", &file, "--interval=1h", ids];
         let output = eventout(["--source", "demo"].iter().chain(&events));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -277,7 +277,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     assert_eq!(error.kind(), ErrorKind::Limit, "{error:?}");
     let error = format!("{error:#}");
     assert!(
-        error.contains("handed over more than 33554432 bytes"),
+        error.contains("returned more than 33554432 bytes"),
         "{error}"
     );
     // Each function of the host, ten million times if there were no end to its patience.
@@ -314,9 +314,9 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     let output = eventout([
         "--source".as_ref(),
         "demo".as_ref(),
+        "events".as_ref(),
         "--component".as_ref(),
         file.as_os_str(),
-        "events".as_ref(),
         "web".as_ref(),
         "--stats".as_ref(),
     ]);
@@ -346,9 +346,9 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
     let output = eventout([
         "--source",
         "demo",
+        "events",
         "--component",
         &path,
-        "events",
         "--stats",
         "web",
     ]);
@@ -368,9 +368,9 @@ fn a_component_gives_events_a_form_of_its_own() {
         let args = [
             "--source",
             "demo",
+            "events",
             "--component",
             &file,
-            "events",
             "--stats",
         ];
         eventout(args.iter().chain(more))
@@ -448,8 +448,8 @@ fn limits_have_flags() {
     let ours = root().join("guest/eventout.wasm");
     let run = |file: &Path, flags: &[&str]| {
         let file = file.display().to_string();
-        let args = ["--source=demo", "--component", &file];
-        let events = ["events", "web", "--stats"];
+        let args = ["--source=demo", "events", "--component", &file];
+        let events = ["web", "--stats"];
         eventout(args.iter().chain(&events).chain(flags))
     };
     for (file, flag, says) in [
@@ -462,7 +462,7 @@ fn limits_have_flags() {
         (
             &long,
             "--limit-output=4999",
-            "handed over more than 4999 bytes",
+            "returned more than 4999 bytes",
         ),
         (
             &ours,
@@ -492,7 +492,7 @@ fn limits_have_flags() {
 }
 
 #[test]
-fn machine_code_is_kept_where_nobody_else_can_write() {
+fn precompiled_code_is_kept_where_nobody_else_can_write() {
     let directory = scratch("compiled");
     let file = plugin(&directory, "hello", "(call $answer (i32.const 5))", "");
     let home = directory.join("home");
@@ -524,23 +524,23 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
         panic!("{first:?}");
     };
     let made = fs::read(code).expect("it is there");
-    let time = || {
-        fs::metadata(code)
-            .and_then(|file| file.modified())
-            .expect("it is there")
-    };
-    let then = time();
+    let identity = || fs::metadata(code).expect("it is there").ino();
+    let then = identity();
     hello();
-    assert_eq!((kept(), time()), (first.clone(), then), "it is used again");
+    assert_eq!(
+        (kept(), identity()),
+        (first.clone(), then),
+        "it is used again"
+    );
 
-    // What is no machine code, or of which others may have written some, is made again.
+    // What is not precompiled code, or of which others may have written some, is made again.
     fs::write(code, b"hello").expect("it is ours");
     hello();
     assert_eq!(fs::read(code).expect("it is there"), made);
-    let then = time();
     mode(code, 0o620);
     hello();
-    assert_ne!(time(), then);
+    let now = fs::metadata(code).expect("it is there").mode();
+    assert_eq!(now & 0o777, 0o600);
     let elsewhere = directory.join("elsewhere");
     fs::rename(code, &elsewhere).expect("it is ours");
     symlink(&elsewhere, code).expect("a link");
@@ -550,12 +550,12 @@ fn machine_code_is_kept_where_nobody_else_can_write() {
             .expect("it is there")
             .is_symlink()
     );
-    // What this user has put there is believed, and what is in a directory where others can write is not.
+    // Code under the name of other code is not believed, nor what is in a directory where others can write.
     let short = plugin(&directory, "short", "(call $answer (i32.const 4))", "");
     assert_eq!(run(&short), "hell\n");
     let other = kept().into_iter().find(|path| path != code);
     fs::rename(other.expect("it is kept too"), code).expect("it is ours");
-    assert_eq!(run(&file), "hell\n");
+    hello();
     mode(&cache, 0o770);
     hello();
     // Neither followed nor written to is what a link leads to.
@@ -596,8 +596,14 @@ fn what_is_not_a_component_of_ours_is_an_error() {
         // A name that a terminal would act on.
         (
             "clears-the-screen",
-            wat::parse_str("(component (import \"url=<\\1b[2J>\" (func)))").expect("it is one"),
-            "\u{fffd}[2J",
+            wat::parse_str(
+                r#"(component
+                    (import "url=<\1b[2J>" (func))
+                    (instance $events)
+                    (export "eventout:stats/events@0.1.0" (instance $events)))"#,
+            )
+            .expect("it is one"),
+            "[2J",
         ),
         // Neither files, nor the environment, nor a network.
         (

@@ -171,20 +171,68 @@ fn a_stream_keeps_its_interval() {
 }
 
 #[test]
-fn interrupting_gives_130() {
-    let mut child = start(&["--source", "demo", "events", "web", "--interval", "1h"]);
-    let mut line = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-    stdout.read_line(&mut line).expect("it prints");
+fn a_signal_ends_a_stream_after_a_whole_line() {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut child = start(&["--source", "demo", "events", "web", "--interval", "20ms"]);
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut text = String::new();
+        stdout.read_line(&mut text).expect("it prints");
+        kill(signal, &child);
+        stdout.read_to_string(&mut text).expect("it prints UTF-8");
+        assert_eq!(
+            child.wait().expect("it ends").code(),
+            Some(code),
+            "{signal}"
+        );
+        assert!(text.ends_with("}\n"), "{signal}: {text}");
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_an_error() {
+    let program = program();
+    let script = r#"exec "$0" --source demo events --stats web >&-"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(program.get_program());
+    let output = shell.output().expect("a shell");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        line.ends_with("}\n"),
-        "the first line comes at once: {line}"
+        stderr.contains("cannot write to standard output"),
+        "{stderr}"
     );
-    kill("INT", &child);
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).expect("UTF-8");
-    assert_eq!(rest, "");
+}
+
+#[test]
+fn an_error_shows_no_control_characters_and_has_a_bounded_length() {
+    let long = format!("\u{1b}[2J\u{9b}\n{}", "x".repeat(1 << 20));
+    let json = serde_json::to_string(&long).expect("JSON");
+    let text = format!(r#"{{"root_container":"a","containers":[],{json}:1}}"#);
+    let (_, spec) = scenario("hostile-key", &text);
+    let output = eventout(["--source", &spec, "events", "--stats", "a"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("unknown field"), "{stderr}");
+    assert!(stderr.len() < 4000, "{} bytes", stderr.len());
+    let control = |c: char| c.is_control() && c != '\n';
+    assert!(!stderr.contains(control), "{stderr:?}");
+    assert_eq!(stderr.lines().count(), 3, "{stderr}");
+}
+
+#[test]
+fn all_sandboxes_of_a_source_are_recorded_as_one_sample() {
+    let scenario = root().join("tests/goldens/several-sandboxes.jsonl");
+    let play = |file: &Path| {
+        let spec = format!("scenario:{}", file.display());
+        eventout(["--source", &spec, "events", "--all", "--stats"])
+    };
+    let spec = format!("scenario:{}", scenario.display());
+    let recorded = eventout(["--source", &spec, "record", "--all", "--once"]);
+    let line = printed(&recorded);
+    assert!(line.starts_with('['), "{line}");
+    let copy = scratch("recorded").join("all.jsonl");
+    fs::write(&copy, line).expect("a file");
+    assert_eq!(printed(&play(&copy)), printed(&play(&scenario)));
 }
 
 #[test]

@@ -191,11 +191,11 @@ fn the_component_runs() {
     ]
     .map(|flag| {
         let output = eventout([
-            "--component",
-            &component,
             "--source",
             &spec,
             "events",
+            "--component",
+            &component,
             "--stats",
             flag,
             "c1",

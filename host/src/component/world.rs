@@ -29,18 +29,16 @@ impl World {
         read_names(wasm, &mut imports, &mut exports)?;
         let exports = |interface| exports.iter().any(|name| is_interface(name, interface));
         let (world, allowed) = match (exports(FORMAT), exports(EVENTS)) {
-            (true, _) => (Self::Formatter, [TYPES].as_slice()),
-            (false, true) => (Self::Events, [TYPES, SANDBOX].as_slice()),
-            (false, false) => {
-                return Err(format!(
-                    "it exports neither {EVENTS}@{VERSION}0 nor {FORMAT}@{VERSION}0"
-                ));
-            }
+            (true, _) => (Some(Self::Formatter), [TYPES].as_slice()),
+            (false, true) => (Some(Self::Events), [TYPES, SANDBOX].as_slice()),
+            (false, false) => (None, [TYPES, SANDBOX].as_slice()),
         };
         let is_allowed = |name: &str| allowed.iter().any(|known| is_interface(name, known));
         match imports.into_iter().find(|name| !is_allowed(name)) {
             Some(name) => Err(format!("it imports {name}, which is not in the contract")),
-            None => Ok(world),
+            None => world.ok_or_else(|| {
+                format!("it exports neither {EVENTS}@{VERSION}0 nor {FORMAT}@{VERSION}0")
+            }),
         }
     }
 }

@@ -49,6 +49,9 @@ pub(super) struct Sentry {
     time: Duration,
 }
 
+/// The number of live tasks of a container, and the CPU time of all containers if the sentry reports it here.
+type Tasks = (u64, Option<Usage>);
+
 /// CPU time by container, in nanoseconds.
 pub(super) type Usage = HashMap<String, u64>;
 
@@ -85,7 +88,7 @@ impl Sentry {
 
     /// Calls for the live tasks of a container, and the CPU time of all containers in nanoseconds, if the sentry
     /// reports it here. `None` if the sentry does not know the container. The inner error is the sentry's own.
-    pub(super) fn event(&mut self, id: &str) -> Result<Result<Option<(u64, Option<Usage>)>>> {
+    pub(super) fn event(&mut self, id: &str) -> Result<Result<Option<Tasks>>> {
         const METHOD: &str = "containerManager.Event";
         #[derive(Deserialize)]
         struct EventOut {
