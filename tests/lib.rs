@@ -311,7 +311,7 @@ pub fn go(name: &str) -> Option<PathBuf> {
 /// in both must be runc's too, a value that moved must have runc's between. Returns how many values
 /// stood still and are not 0.
 ///
-/// Keys must be the same, but for the differences between releases of runc, which DESIGN.md lists.
+/// Keys must be the same, but for the differences between releases of runc, which docs/compatibility.md lists.
 ///
 /// # Errors
 ///

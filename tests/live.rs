@@ -1,4 +1,4 @@
-//! Live containers of runc and crun, and a live cgroup, against their control files.
+//! Live containers of runc and crun, and a live cgroup, against their interface files.
 
 mod vm;
 
@@ -34,20 +34,20 @@ struct PureV1 {
 }
 
 impl PureV1 {
-    const FOLDER: &str = "/sys/fs/cgroup/hugetlb";
+    const DIRECTORY: &str = "/sys/fs/cgroup/hugetlb";
 
     fn new() -> Self {
         let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
         let mounted = controllers.is_ok_and(|controllers| controllers.trim() == "hugetlb");
         if mounted {
-            let _ = fs::create_dir(Self::FOLDER);
+            let _ = fs::create_dir(Self::DIRECTORY);
             run(Command::new("mount").args([
                 "-t",
                 "cgroup",
                 "-o",
                 "hugetlb",
                 "hugetlb",
-                Self::FOLDER,
+                Self::DIRECTORY,
             ]));
         }
         Self { mounted }
@@ -58,9 +58,9 @@ impl Drop for PureV1 {
     fn drop(&mut self) {
         // The kernel lets go of the groups of dead containers after a while.
         for _ in 0..if self.mounted { 50 } else { 0 } {
-            let unmounted = Command::new("umount").arg(Self::FOLDER).output();
+            let unmounted = Command::new("umount").arg(Self::DIRECTORY).output();
             if unmounted.is_ok_and(|output| output.status.success()) {
-                let _ = fs::remove_dir(Self::FOLDER);
+                let _ = fs::remove_dir(Self::DIRECTORY);
                 return;
             }
             thread::sleep(Duration::from_millis(200));
@@ -71,9 +71,9 @@ impl Drop for PureV1 {
 /// A container, which goes when this does.
 struct Container {
     runtime: &'static str,
-    /// The runtime's state folder; the usual one where it is `None`.
+    /// The runtime's state directory; the usual one where it is `None`.
     state: Option<PathBuf>,
-    folder: PathBuf,
+    directory: PathBuf,
     id: String,
 }
 
@@ -90,7 +90,7 @@ impl Container {
         container
     }
 
-    /// A container that runs `script`, with the spec as `change` changes it, who also gets the folder of the
+    /// A container that runs `script`, with the spec as `change` changes it, who also gets the directory of the
     /// bundle.
     fn run(
         runtime: &'static str,
@@ -100,26 +100,26 @@ impl Container {
         change: impl FnOnce(&mut Value, &Path),
     ) -> Self {
         let id = format!("eventout-{}-{id}", std::process::id());
-        let folder = scratch(&format!("{runtime}-{id}"));
+        let directory = scratch(&format!("{runtime}-{id}"));
         let container = Self {
             runtime,
             state: state.map(Path::to_owned),
-            folder,
+            directory,
             id,
         };
-        tests::bundle(Path::new(runtime), &container.folder, script, |spec| {
+        tests::bundle(Path::new(runtime), &container.directory, script, |spec| {
             mount(
                 spec,
                 json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}),
             );
             spec["linux"]["cgroupsPath"] = format!("/{}", container.id).into();
-            change(spec, &container.folder);
+            change(spec, &container.directory);
         });
         let mut command = container.runtime();
         command
             .args(["run", "--detach", "--bundle"])
-            .args([container.folder.as_os_str(), container.id.as_ref()]);
-        detach(&mut command, &container.folder);
+            .args([container.directory.as_os_str(), container.id.as_ref()]);
+        detach(&mut command, &container.directory);
         container
     }
 
@@ -146,23 +146,23 @@ impl Container {
         }
     }
 
-    /// The folder of its cgroup with that controller, by the account of the kernel.
+    /// The directory of its cgroup with that controller, by the account of the kernel.
     fn cgroup(&self, controller: &str) -> PathBuf {
         let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid()));
-        cgroup_folder(&cgroups.expect("it runs"), controller)
+        cgroup_directory(&cgroups.expect("it runs"), controller)
     }
 
-    /// The figure in a control file.
+    /// The number in an interface file.
     fn read(&self, file: &str) -> u64 {
         let (controller, _) = file.split_once('.').expect("it begins with the controller");
-        figure(&self.cgroup(controller).join(file)).expect("it is a figure")
+        read_number(&self.cgroup(controller).join(file)).expect("it is a number")
     }
 
     fn memory(&self) -> u64 {
-        let folder = self.cgroup("memory");
-        let v1 = figure(&folder.join("memory.usage_in_bytes"));
-        v1.or_else(|| figure(&folder.join("memory.current")))
-            .expect("it is a figure")
+        let directory = self.cgroup("memory");
+        let v1 = read_number(&directory.join("memory.usage_in_bytes"));
+        v1.or_else(|| read_number(&directory.join("memory.current")))
+            .expect("it is a number")
     }
 
     /// In nanoseconds.
@@ -184,12 +184,12 @@ impl Drop for Container {
             .runtime()
             .args(["delete", "--force", &self.id])
             .output();
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// The folder of a group, from the text of a /proc/PID/cgroup.
-fn cgroup_folder(cgroups: &str, controller: &str) -> PathBuf {
+/// The directory of a group, from the text of a /proc/PID/cgroup.
+fn cgroup_directory(cgroups: &str, controller: &str) -> PathBuf {
     for line in cgroups.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (
@@ -207,35 +207,35 @@ fn cgroup_folder(cgroups: &str, controller: &str) -> PathBuf {
     panic!("no {controller} in {cgroups}");
 }
 
-fn figure(file: &Path) -> Option<u64> {
+fn read_number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The CPU time of the group in `folder`, in nanoseconds.
-fn cpu(folder: &Path) -> u64 {
-    figure(&folder.join("cpuacct.usage")).unwrap_or_else(|| {
-        let stat = fs::read_to_string(folder.join("cpu.stat")).expect("it is there");
+/// The CPU time of the group in `directory`, in nanoseconds.
+fn cpu(directory: &Path) -> u64 {
+    read_number(&directory.join("cpuacct.usage")).unwrap_or_else(|| {
+        let stat = fs::read_to_string(directory.join("cpu.stat")).expect("it is there");
         let usec = stat
             .lines()
             .find_map(|line| line.strip_prefix("usage_usec "));
         usec.and_then(|usec| usec.parse::<u64>().ok())
-            .expect("it is a figure")
+            .expect("it is a number")
             * 1000
     })
 }
 
-/// The figures of one line: pids, memory in bytes, CPU in nanoseconds.
-fn figures(line: &str) -> (u64, u64, u64) {
+/// The values of one line: pids, memory in bytes, CPU in nanoseconds.
+fn usage_of(line: &str) -> (u64, u64, u64) {
     let event: Value = serde_json::from_str(line).expect("it is JSON");
-    let figure = |path: &str| event["data"].pointer(path).and_then(Value::as_u64);
-    let (pids, memory) = (figure("/pids/current"), figure("/memory/usage/usage"));
-    let cpu = figure("/cpu/usage/total");
+    let number = |path: &str| event["data"].pointer(path).and_then(Value::as_u64);
+    let (pids, memory) = (number("/pids/current"), number("/memory/usage/usage"));
+    let cpu = number("/cpu/usage/total");
     let all = pids.zip(memory).zip(cpu);
     let ((pids, memory), cpu) = all.unwrap_or_else(|| panic!("{line}"));
     (pids, memory, cpu)
 }
 
-/// Checks a line against the control files before and after it. Memory can go up and down in between,
+/// Checks a line against the interface files before and after it. Memory can go up and down in between,
 /// so that there are some tries.
 fn check(container: &Container, args: &[&str]) {
     for attempt in 0.. {
@@ -243,7 +243,7 @@ fn check(container: &Container, args: &[&str]) {
         let output = eventout(args);
         let after = (container.memory(), container.cpu());
         let line = printed(&output);
-        let (pids, memory, cpu) = figures(line);
+        let (pids, memory, cpu) = usage_of(line);
         assert_eq!(line.lines().count(), 1);
         assert_eq!(pids, container.read("pids.current"));
         assert_eq!(pids, TASKS);
@@ -273,7 +273,7 @@ fn stream(args: &[&str]) -> (Child, BufReader<impl std::io::Read + use<>>) {
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut line = String::new();
     lines.read_line(&mut line).expect("it prints");
-    figures(&line);
+    usage_of(&line);
     (child, lines)
 }
 
@@ -320,7 +320,7 @@ fn live(runtime: &'static str) {
     let recorded = eventout(["--source", &source, "record", "--stats", id]);
     fs::write(&recording, printed(&recorded)).expect("it can be written");
     let replay = format!("scenario:{}", recording.display());
-    let (pids, ..) = figures(printed(&eventout([
+    let (pids, ..) = usage_of(printed(&eventout([
         "--source", &replay, "events", "--stats", id,
     ])));
     assert_eq!(pids, TASKS);
@@ -331,7 +331,7 @@ fn live(runtime: &'static str) {
     for _ in 0..5 {
         let mut line = String::new();
         lines.read_line(&mut line).expect("it prints");
-        cpu.push(figures(&line).2);
+        cpu.push(usage_of(&line).2);
     }
     assert!(
         cpu.is_sorted_by(|earlier, later| earlier < later),
@@ -351,7 +351,7 @@ fn live(runtime: &'static str) {
 
 #[test]
 #[ignore = "changes cgroups and starts containers: tests/run runs it"]
-fn a_runc_container_is_as_its_control_files_say() {
+fn a_runc_container_is_as_its_interface_files_say() {
     if can_run(&missing(&["runc", "busybox", "jq"])) {
         let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
         live("runc");
@@ -360,7 +360,7 @@ fn a_runc_container_is_as_its_control_files_say() {
 
 #[test]
 #[ignore = "changes cgroups and starts containers: tests/run runs it"]
-fn a_crun_container_is_as_its_control_files_say() {
+fn a_crun_container_is_as_its_interface_files_say() {
     if can_run(&missing(&["crun", "busybox", "jq"])) {
         let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
         let _v1 = PureV1::new();
@@ -390,7 +390,7 @@ fn without_a_source_the_runtime_that_knows_the_container_is_found() {
 
     // Two runtimes that know the same ID: neither is taken for the other.
     let copy = Path::new("/run/crun").join(&runc.id);
-    fs::create_dir_all(&copy).expect("a folder");
+    fs::create_dir_all(&copy).expect("a directory");
     fs::copy(
         Path::new("/run/crun").join(&crun.id).join("status"),
         copy.join("status"),
@@ -408,7 +408,7 @@ fn without_a_source_the_runtime_that_knows_the_container_is_found() {
 
 /// A group with a process in it, in each hierarchy, which goes when this does.
 struct Group {
-    folders: BTreeMap<&'static str, PathBuf>,
+    directories: BTreeMap<&'static str, PathBuf>,
     process: Child,
 }
 
@@ -427,22 +427,22 @@ impl Group {
             .stdin(Stdio::piped())
             .spawn()
             .expect("sh runs");
-        let folders = ["memory", "pids", "cpuacct"].map(|controller| {
+        let directories = ["memory", "pids", "cpuacct"].map(|controller| {
             let root = if v2 {
                 String::new()
             } else {
                 format!("/{controller}")
             };
-            let folder = PathBuf::from(format!("/sys/fs/cgroup{root}/{name}/busy"));
-            let parent = folder.parent().expect("it has one");
+            let directory = PathBuf::from(format!("/sys/fs/cgroup{root}/{name}/busy"));
+            let parent = directory.parent().expect("it has one");
             fs::create_dir_all(parent).expect("a group");
             if v2 {
                 let control = parent.join("cgroup.subtree_control");
                 fs::write(control, "+cpu +memory +pids").expect("they are there");
             }
-            fs::create_dir_all(&folder).expect("a group");
-            fs::write(folder.join("cgroup.procs"), process.id().to_string()).expect("it moves");
-            (controller, folder)
+            fs::create_dir_all(&directory).expect("a group");
+            fs::write(directory.join("cgroup.procs"), process.id().to_string()).expect("it moves");
+            (controller, directory)
         });
         process
             .stdin
@@ -451,7 +451,7 @@ impl Group {
             .write_all(b"\n")
             .expect("it reads");
         Self {
-            folders: folders.into(),
+            directories: directories.into(),
             process,
         }
     }
@@ -461,11 +461,11 @@ impl Drop for Group {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        for folder in self.folders.values() {
-            for folder in folder.ancestors().take(2) {
+        for directory in self.directories.values() {
+            for directory in directory.ancestors().take(2) {
                 // It is busy for a moment after the last process has gone.
                 for _ in 0..100 {
-                    if !folder.exists() || fs::remove_dir(folder).is_ok() {
+                    if !directory.exists() || fs::remove_dir(directory).is_ok() {
                         break;
                     }
                     thread::sleep(Duration::from_millis(10));
@@ -483,11 +483,11 @@ fn a_live_cgroup_needs_no_runtime() {
     }
     let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
     let group = Group::new();
-    let folder = &group.folders["cpuacct"];
-    let parent = folder.parent().expect("it has one");
+    let directory = &group.directories["cpuacct"];
+    let parent = directory.parent().expect("it has one");
     let source = format!("cgroup:{}", parent.display());
-    let memory = group.folders["memory"].join("memory.stat");
-    let procs = group.folders["pids"].join("cgroup.procs");
+    let memory = group.directories["memory"].join("memory.stat");
+    let procs = group.directories["pids"].join("cgroup.procs");
     wait_until("the load is up", 60, || {
         // What filled the memory is a process of its own, for a while.
         let procs = fs::read_to_string(&procs).expect("it is there");
@@ -501,22 +501,22 @@ fn a_live_cgroup_needs_no_runtime() {
         });
         anon.and_then(|anon| anon.parse::<u64>().ok()) > Some(3_000_000)
     });
-    let before = cpu(folder);
+    let before = cpu(directory);
     let output = eventout(["--source", &source, "events", "--stats", "busy"]);
-    let after = cpu(folder);
-    let (pids, memory, cpu) = figures(printed(&output));
+    let after = cpu(directory);
+    let (pids, memory, cpu) = usage_of(printed(&output));
     assert_eq!(pids, 1);
     assert!(memory > 3_000_000);
     assert!((before..=after).contains(&cpu), "{before} {cpu} {after}");
 
-    // The group above it is a child of the machine's root group, with the same figures below it.
+    // The group above it is a child of the machine's root group, with the same values below it.
     let name = parent
         .file_name()
         .expect("it has one")
         .to_string_lossy()
         .into_owned();
     let output = eventout(["--source", "cgroup", "events", "--stats", &name]);
-    let (pids, ..) = figures(printed(&output));
+    let (pids, ..) = usage_of(printed(&output));
     assert_eq!(pids, 1);
 
     let args = ["--source", &source, "events", "--interval", "20ms", "busy"];
@@ -534,10 +534,10 @@ fn mount(spec: &mut Value, mount: Value) {
     mounts.expect("it has mounts").push(mount);
 }
 
-/// Mounts a folder of the bundle in its container, at /disk.
+/// Mounts a directory of the bundle in its container, at /disk.
 fn mount_disk(spec: &mut Value, bundle: &Path) {
     let source = bundle.join("disk");
-    fs::create_dir(&source).expect("a folder");
+    fs::create_dir(&source).expect("a directory");
     let options = ["bind", "rw"];
     let disk =
         json!({"destination": "/disk", "type": "bind", "source": source, "options": options});
@@ -550,7 +550,7 @@ fn event(command: &mut Command) -> Value {
 }
 
 /// Compares what runc says of a container with what eventout says just before and after, of the container
-/// `id` of `source`. Some figures go up and down, so that there are some tries. Returns the last line of
+/// `id` of `source`. Some values go up and down, so that there are some tries. Returns the last line of
 /// eventout.
 fn compare(runc: &Container, source: &str, id: &str) -> Value {
     let ours = || event(program().args(["--source", source, "events", "--stats", id]));
@@ -562,7 +562,7 @@ fn compare(runc: &Container, source: &str, id: &str) -> Value {
         let why = match between(&before, &theirs, &after) {
             Ok(fixed) if fixed > 20 => return after,
             // The others moved, as they do more often where readings take long.
-            Ok(fixed) => format!("only {fixed} figures that say something"),
+            Ok(fixed) => format!("only {fixed} values that are not 0 and stood still"),
             Err(e) => e,
         };
         assert!(attempt < 30, "{why}\n{before}\n{theirs}\n{after}");
@@ -655,7 +655,7 @@ fn check_pressure(container: &Container) {
 
 #[test]
 #[ignore = "changes cgroups and starts containers: tests/run runs it"]
-fn every_figure_of_runc_lies_between_two_of_ours() {
+fn every_value_of_runc_lies_between_two_of_ours() {
     if !can_run(&missing(&["runc", "crun", "busybox"])) {
         return;
     }
@@ -684,8 +684,8 @@ fn every_figure_of_runc_lies_between_two_of_ours() {
         while :; do :; done";
     let state = scratch("whole-state");
     let start = |runtime, script: &str| {
-        Container::run(runtime, Some(&state), "whole", script, |spec, folder| {
-            mount_disk(spec, folder);
+        Container::run(runtime, Some(&state), "whole", script, |spec, directory| {
+            mount_disk(spec, directory);
             if huge {
                 let source = "hugetlbfs";
                 mount(
@@ -710,11 +710,11 @@ fn every_figure_of_runc_lies_between_two_of_ours() {
     };
     let runc = start("runc", script);
     wait_until("the load is up", 60, || {
-        runc.folder.join("disk/ready").exists()
+        runc.directory.join("disk/ready").exists()
     });
     wait_until("it was throttled", 60, || {
-        let folder = runc.cgroup("cpu");
-        let stat = fs::read_to_string(folder.join("cpu.stat")).expect("it is there");
+        let directory = runc.cgroup("cpu");
+        let stat = fs::read_to_string(directory.join("cpu.stat")).expect("it is there");
         !stat.contains("nr_throttled 0\n")
     });
 
@@ -744,7 +744,7 @@ fn every_figure_of_runc_lies_between_two_of_ours() {
     let parent = parent.parent().expect("it has one").display();
     compare(&runc, &format!("cgroup:{parent}"), &runc.id);
 
-    // A container of crun in the same group has the same figures.
+    // A container of crun in the same group has the same values.
     let crun_state = scratch("whole-state-crun");
     let group = format!("/{}", runc.id);
     let crun = Container::run(
@@ -766,7 +766,7 @@ fn every_figure_of_runc_lies_between_two_of_ours() {
 
 #[test]
 #[ignore = "changes cgroups and starts containers: tests/run runs it"]
-fn the_interfaces_of_a_container_have_its_hosts_figures_the_other_way_around() {
+fn the_interfaces_of_a_container_have_its_hosts_values_the_other_way_around() {
     let ip = |args: &[&str]| run(Command::new("ip").args(args));
     if !can_run(&missing(&["runc", "busybox"])) {
         return;
@@ -792,7 +792,7 @@ fn the_interfaces_of_a_container_have_its_hosts_figures_the_other_way_around() {
     let host = || -> Value {
         let read = |name_of: &str| {
             let file = format!("/sys/class/net/{name}/statistics/{name_of}");
-            figure(Path::new(&file)).expect("it is a figure")
+            read_number(Path::new(&file)).expect("it is a number")
         };
         json!([{
             "Name": "eth7",
@@ -831,19 +831,19 @@ fn the_interfaces_of_a_container_have_its_hosts_figures_the_other_way_around() {
 
 /// How many tasks the kernel has killed in the container's group.
 fn kills(container: &Container) -> usize {
-    let folder = container.cgroup("memory");
-    let text = fs::read_to_string(folder.join("memory.oom_control"))
-        .or_else(|_| fs::read_to_string(folder.join("memory.events")));
+    let directory = container.cgroup("memory");
+    let text = fs::read_to_string(directory.join("memory.oom_control"))
+        .or_else(|_| fs::read_to_string(directory.join("memory.events")));
     let text = text.expect("one of them is there");
     let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     kills
         .and_then(|kills| kills.parse().ok())
-        .expect("it is a figure")
+        .expect("it is a number")
 }
 
 #[test]
 #[ignore = "changes cgroups and starts containers: tests/run runs it"]
-fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
+fn each_oom_kill_is_one_line_as_it_happens() {
     if !can_run(&missing(&["runc", "busybox"])) {
         return;
     }
@@ -864,21 +864,21 @@ fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
             sleep 0.05
         done";
     let start = |id: &str| {
-        Container::run("runc", Some(&state), id, script, |spec, folder| {
-            mount_disk(spec, folder);
+        Container::run("runc", Some(&state), id, script, |spec, directory| {
+            mount_disk(spec, directory);
             spec["linux"]["resources"]["memory"] = json!({"limit": 16 << 20, "swap": 16 << 20});
         })
     };
     let (hog, quiet) = (start("hog"), start("quiet"));
     let hogs = |n: u64| {
         // It is there as a whole, and taken once.
-        let disk = hog.folder.join("disk");
+        let disk = hog.directory.join("disk");
         fs::write(disk.join("next"), n.to_string()).expect("it can be written");
         fs::rename(disk.join("next"), disk.join("hogs")).expect("it can be moved");
     };
-    // What was killed before a stream begins is not told.
+    // What was killed before a stream begins is not reported.
     wait_until("the script runs", 60, || {
-        hog.folder.join("disk/ready").exists()
+        hog.directory.join("disk/ready").exists()
     });
     thread::sleep(Duration::from_millis(200));
     hogs(1);
@@ -930,13 +930,13 @@ fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
             assert_eq!(next(), json!({"type": "oom", "id": hog.id}), "{round}");
         }
     }
-    // Nothing else is told: not again, and not of others.
+    // Nothing else is reported: not again, and not of others.
     let more = lines.recv_timeout(Duration::from_secs(3));
     assert!(more.is_err(), "{more:?}");
     kill_and_wait(&mut child);
     sender.join().expect("it ends");
 
-    // A container that dies of it is told of, and then its stream ends.
+    // A container that dies of it is reported, and then its stream ends.
     let id = "dies";
     let doomed = Container::run(
         "runc",
@@ -957,8 +957,8 @@ fn each_kill_for_want_of_memory_is_one_line_as_it_happens() {
     ]);
     let oom = json!({"type": "oom", "id": doomed.id});
     let lines = printed(&output).lines();
-    let told = lines.filter(|line| serde_json::from_str::<Value>(line).expect("JSON") == oom);
-    assert_eq!(told.count(), 1, "{output:?}");
+    let reported = lines.filter(|line| serde_json::from_str::<Value>(line).expect("JSON") == oom);
+    assert_eq!(reported.count(), 1, "{output:?}");
 }
 
 fn kill_and_wait(child: &mut Child) {

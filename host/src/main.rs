@@ -15,7 +15,7 @@ use cli::args::{Cli, Command};
 use cli::output::Output;
 use cli::{compat, events, generate, list, record};
 
-/// Whether standard output was closed when the program began.
+/// Set if standard output was closed when the program began.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Runs before `main`, as std opens /dev/null in place of a closed standard output before `main` does.

@@ -1,6 +1,5 @@
 //! A source and a component, sample by sample.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::bindings::types::{EventOut, StatsEvent};
@@ -12,16 +11,16 @@ use crate::snapshot::{Format, Snapshot};
 use crate::source::{ContainerInfo, OomEvents, Source};
 use crate::text::shorten;
 
-/// The events of the containers of one source, as one component computes them.
+/// Computes the events of the containers of one source with one component.
 ///
-/// A call that fails leaves nothing behind that the next one could trip over.
+/// A call that fails does not affect later calls.
 pub struct Monitor {
     source: Box<dyn Source>,
     instance: Instance,
 }
 
 impl Monitor {
-    /// Joins a component to a source.
+    /// Creates a monitor of the containers of `source`.
     pub fn new(component: &Component, source: Box<dyn Source>) -> Self {
         Self {
             source,
@@ -29,55 +28,33 @@ impl Monitor {
         }
     }
 
-    /// The whole ID of the container that `container` means: with a source of gVisor, the beginning of one
-    /// is enough.
+    /// Returns the whole ID of the container that `container` means: for containers of runtimes, any unique prefix
+    /// of an ID.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] where `container` could mean more than one.
+    /// [`ErrorKind::InvalidRequest`] if `container` is the prefix of several IDs.
     pub fn resolve(&mut self, container: &str) -> Result<String> {
         check_length(container)
             .and_then(|()| self.source.resolve(container))
             .with_context(|| format!("cannot find container {}", shorten(container)))
     }
 
-    /// Begins the source's next instant: what is asked of it is no older than this call, and a sandbox
-    /// may be read once for all its containers.
+    /// Begins the next sample: all that is read in it is no older than this call, and a sandbox may be read once for
+    /// all its containers.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Source`] where the source can't be read.
+    /// [`ErrorKind::Source`] if the source cannot be read.
     pub fn sample(&mut self) -> Result<Sample<'_>> {
         self.source.advance()?;
         Ok(Sample(self))
     }
 
-    /// Watches a container for OOM kills, from now on and until it ends. To be called after an event of it;
-    /// calling it again does nothing.
-    ///
-    /// Cgroups and containers of runc and crun can be watched. Others report nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Source`] if the kernel refuses.
-    pub fn watch_oom(&mut self, container: &str) -> Result<()> {
-        match self.source.oom_events() {
-            Some(oom) => oom.watch(container),
-            None => Ok(()),
-        }
-    }
-
-    /// Returns what is readable when [`Monitor::oom_kills`] may return something. `None` if nothing is watched.
-    pub fn oom_fd(&mut self) -> Option<BorrowedFd<'_>> {
-        let oom: &dyn OomEvents = self.source.oom_events()?;
-        oom.fd()
-    }
-
-    /// Returns the watched containers with OOM kills since the last call, each as often as there were some. It
-    /// does not wait.
-    pub fn oom_kills(&mut self) -> Vec<String> {
-        let oom = self.source.oom_events();
-        oom.map_or_else(Vec::new, OomEvents::drain)
+    /// Returns the OOM kills in the containers of the source: cgroups and containers of runc and crun can be
+    /// watched. `None` if the source does not know of any.
+    pub fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
+        self.source.oom_events()
     }
 
     /// Returns what the source has left out since the last call, and why.
@@ -85,16 +62,21 @@ impl Monitor {
         self.source.warnings()
     }
 
-    /// One kill as a line of JSON, as `runc events` prints it.
+    /// Returns an OOM kill as a line of JSON, without the newline, as `runc events` prints it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Component`] where the component traps, [`ErrorKind::Limit`] where it exceeds its limits,
-    /// [`ErrorKind::InvalidRequest`] where no container can have such an ID.
+    /// [`ErrorKind::Component`] if the component traps, [`ErrorKind::Limit`] if it exceeds its limits,
+    /// [`ErrorKind::InvalidRequest`] if no container can have such an ID.
     pub fn oom_json(&mut self, container: &str) -> Result<String> {
         check_length(container)
             .and_then(|()| self.instance.oom_json(container))
-            .with_context(|| format!("cannot tell of a kill in container {}", shorten(container)))
+            .with_context(|| {
+                format!(
+                    "cannot format OOM event of container {}",
+                    shorten(container)
+                )
+            })
     }
 
     /// Calls the component about a container with the snapshot of its sandbox.
@@ -111,32 +93,33 @@ impl Monitor {
     }
 }
 
-/// What was attempted, as errors say it.
+/// Returns the outermost message of an error: the request that failed.
 fn cannot_get(what: &str, container: &str) -> String {
     format!("cannot get {what} of container {}", shorten(container))
 }
 
-/// A source at one instant.
+/// A sample of a source: the events of its containers at one moment.
 ///
 /// # Errors
 ///
-/// All calls for an event fail with [`ErrorKind::ContainerNotFound`] where there is no such container (any more),
-/// [`ErrorKind::InvalidRequest`] where there never can be, or the component does not support the call,
-/// [`ErrorKind::Source`] where the source could not be read, [`ErrorKind::Component`] where the component trapped
-/// or returned what it must not, and [`ErrorKind::Limit`] where it exceeded its limits.
+/// All calls for an event fail with [`ErrorKind::ContainerNotFound`] if there is no such container (any more),
+/// [`ErrorKind::InvalidRequest`] if there can be none, or the component does not support the call,
+/// [`ErrorKind::Source`] if the source cannot be read, [`ErrorKind::Component`] if the component traps or returns
+/// something invalid, and [`ErrorKind::Limit`] if it exceeds its limits.
 pub struct Sample<'a>(&'a mut Monitor);
 
 impl Sample<'_> {
-    /// The containers that the source knows.
+    /// Returns the containers that the source knows.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Source`] where the source can't be read.
+    /// [`ErrorKind::Source`] if the source cannot be read.
     pub fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         self.0.source.containers()
     }
 
-    /// The event as gVisor's sentry computes it: no CPU total, but the CPU time of all containers.
+    /// Returns the event as gVisor's sentry computes it (`containerManager.Event`): without a CPU total, but with
+    /// the CPU time of all containers of the sandbox.
     ///
     /// # Errors
     ///
@@ -147,7 +130,7 @@ impl Sample<'_> {
         })
     }
 
-    /// The same as one line of JSON, as Go encodes gVisor's `EventOut`.
+    /// Returns [`Sample::event`] as one line of JSON, without the newline, as Go encodes gVisor's `EventOut`.
     ///
     /// # Errors
     ///
@@ -158,7 +141,7 @@ impl Sample<'_> {
         })
     }
 
-    /// The event that `runsc events` prints.
+    /// Returns the event that `runsc events` and `runc events` print.
     ///
     /// # Errors
     ///
@@ -169,7 +152,8 @@ impl Sample<'_> {
         })
     }
 
-    /// The same as one line of JSON, in `format`, or else in [`Snapshot::format`].
+    /// Returns [`Sample::stats`] as one line of JSON, without the newline, in `format`, by default that of the
+    /// container's runtime ([`Snapshot::format`]).
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use eventout::{
-    CompileLimits, Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, Plugin, Result,
-    Source,
+    CompileLimits, Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, OomEvents,
+    Plugin, Result, Source,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -94,7 +94,7 @@ struct EventStream {
     /// The component that formats events, if any.
     formatter: Option<Formatter>,
     format: Option<LineFormat>,
-    /// Whether to report OOM kills.
+    /// Set if to report OOM kills.
     oom: bool,
     /// The containers that could not be watched for OOM kills, and why.
     unwatched: Vec<Error>,
@@ -139,8 +139,9 @@ impl LineSource for EventStream {
         }
         for id in alive {
             // Those that are watched already stay so; the others may be by now.
-            let watched = self.events.watch_oom(&id);
-            self.unwatched.extend(watched.err());
+            let oom = self.events.oom_events();
+            self.unwatched
+                .extend(oom.and_then(|oom| oom.watch(&id).err()));
         }
         Ok(())
     }
@@ -152,11 +153,13 @@ impl LineSource for EventStream {
     }
 
     fn event_fd(&mut self) -> Option<BorrowedFd<'_>> {
-        self.events.oom_fd()
+        let oom: &dyn OomEvents = self.events.oom_events()?;
+        oom.fd()
     }
 
     fn pending(&mut self) -> Vec<Result<String>> {
-        let kills = self.events.oom_kills().into_iter();
+        let oom = self.events.oom_events();
+        let kills = oom.map_or_else(Vec::new, OomEvents::drain).into_iter();
         kills.map(|id| self.events.oom_json(&id)).collect()
     }
 }

@@ -15,10 +15,10 @@ use super::signals::Signals;
 /// The most that a pipe takes without blocking, once it is ready, in bytes.
 pub(super) const PIPE_CHUNK: usize = 4096;
 
-/// Where lines and errors go.
+/// Writes lines to standard output and errors to standard error.
 pub(crate) struct Output {
     stdout: StdoutLock<'static>,
-    /// Whether standard output is a file, which is never waited for.
+    /// Set if standard output is a file, which is never waited for.
     is_file: bool,
     /// Lines that are not written yet.
     lines: String,
@@ -26,9 +26,9 @@ pub(crate) struct Output {
     diagnostics: Diagnostics,
     /// Why lines could not be written.
     error: Option<io::Error>,
-    /// Whether lines go nowhere any more.
+    /// Set if lines go nowhere any more.
     pub(crate) closed: bool,
-    /// Whether the exit code is to be 1.
+    /// Set if the exit code is to be 1.
     pub(crate) failed: bool,
 }
 

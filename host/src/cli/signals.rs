@@ -15,7 +15,7 @@ use signal_hook::{flag, low_level};
 /// Without them, the kernel ignores these signals for process 1, and a signal may cut a line. Outside of lines a
 /// signal ends the program at once, whatever it is waiting for; within a line, the writer does.
 pub(super) struct Signals {
-    /// Whether no line has been written in part.
+    /// Set if no line has been written in part.
     between_lines: Arc<AtomicBool>,
     /// The exit code of the last signal, or 0.
     exit_code: Arc<AtomicUsize>,

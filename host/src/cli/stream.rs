@@ -109,7 +109,7 @@ pub(crate) fn run_stream(
 
 /// A sample that is being printed.
 struct Sample<'a> {
-    /// Whether the containers were named, rather than all there are.
+    /// Set if the containers were named, rather than all there are.
     named: bool,
     once: bool,
     out: &'a mut Output,

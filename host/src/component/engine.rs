@@ -1,9 +1,9 @@
-//! How components are compiled. `build.rs` includes this file, since precompiled code is only accepted by an
+//! The configuration of engines. `build.rs` includes this file, since precompiled code is only accepted by an
 //! engine of the configuration that made it.
 
 use wasmtime::Config;
 
-/// Where a component comes from.
+/// The origin of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// It is part of this library, and trusted.

@@ -18,7 +18,7 @@ use crate::text::clean;
 /// A container whose first process is running. What its runtime states holds as long as that is so.
 pub(super) struct RunningContainer {
     pub(super) process: Process,
-    /// Whether the process is running at this sample, if that is known already.
+    /// Set if the process is running at this sample, if that is known already.
     pub(super) is_alive: Option<bool>,
     cgroup: Cgroup,
     /// The interfaces of its network namespace, if that is not the machine's.
@@ -47,7 +47,7 @@ impl RunningContainer {
     }
 }
 
-/// What is of use here in the state that a runtime keeps.
+/// The parts of a runtime's state that are used here.
 #[derive(Debug, PartialEq)]
 pub(super) struct State {
     /// The process ID of the container's first process, on the host. 0 if it has ended.
@@ -57,7 +57,7 @@ pub(super) struct State {
     cgroup: StateCgroup,
 }
 
-/// Where a container's cgroup is.
+/// The place of a container's cgroup.
 #[derive(Debug, PartialEq)]
 enum StateCgroup {
     /// Directories by controller. The v2 hierarchy has the empty name.

@@ -16,7 +16,7 @@ pub(super) struct OpenContainers<T> {
 
 struct Entry<T> {
     container: T,
-    /// Whether it was read at this sample.
+    /// Set if it was read at this sample.
     is_fresh: bool,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Scenario {
     sandboxes: Vec<Arc<Snapshot>>,
     /// The sandbox of each container, as an index.
     by_container: HashMap<String, usize>,
-    /// Whether the current sample, at first the first one, has been played.
+    /// Set if the current sample, at first the first one, has been played.
     played: bool,
 }
 

@@ -17,7 +17,7 @@ struct HugetlbFiles {
     counters: Counters,
 }
 
-/// What is counted besides usage.
+/// The counters besides usage.
 #[derive(Debug, PartialEq)]
 enum Counters {
     V1 { max: String, failcnt: String },

@@ -1,6 +1,6 @@
 //! Cgroups, v1 and v2.
 //!
-//! What is read is what runc reads (opencontainers/cgroups, `fs` and `fs2`). Parsers take text, and
+//! The values are those that runc reads (opencontainers/cgroups, `fs` and `fs2`). Parsers take text, and
 //! units are converted there. A file that cannot be read or understood costs its value, and nothing else.
 
 mod blkio;

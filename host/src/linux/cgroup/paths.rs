@@ -1,4 +1,4 @@
-//! Where a cgroup is in each hierarchy.
+//! The place of a cgroup in each hierarchy.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -17,14 +17,14 @@ const CONTROLLERS: [&str; 8] = [
 /// The v2 hierarchy, alone or beside v1, under the name that runc has for it.
 pub(super) const UNIFIED: &str = "";
 
-/// Where one cgroup may be: in each hierarchy of [`CONTROLLERS`], its directory, which need not exist, or not
+/// The places where a cgroup may be: in each hierarchy of [`CONTROLLERS`], its directory, which need not exist, or not
 /// yet. If a controller has several, the first that exists counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CgroupPaths {
     dirs: Vec<(PathBuf, Vec<&'static str>)>,
-    /// Whether they may be ordinary directories, with copies of interface files.
+    /// Set if they may be ordinary directories, with copies of interface files.
     may_be_ordinary: bool,
-    /// Whether symbolic links may lead to them: those of hierarchies, but not of cgroups.
+    /// Set if symbolic links may lead to them: those of hierarchies, but not of cgroups.
     may_be_links: bool,
 }
 

@@ -10,7 +10,7 @@ use super::paths::{CgroupPaths, UNIFIED};
 use crate::error::Result;
 use crate::linux::mountinfo::Mounts;
 
-/// What the host's cgroups account for the process of a sandbox, and those that share its cgroup.
+/// The accounts of the host's cgroups for the process of a sandbox, and those that share its cgroup.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct SandboxCgroup {
     /// The CPU time, in nanoseconds. `None` if it is not accounted.

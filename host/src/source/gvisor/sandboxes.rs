@@ -16,7 +16,7 @@ pub(in crate::source) struct Sandboxes {
     sample: HashMap<PathBuf, Result<Arc<Snapshot>, Failure>>,
     /// The sandboxes whose sentries were too slow.
     stalled: HashMap<PathBuf, Stalled>,
-    /// How long slow sentries were waited for at this sample.
+    /// The time that slow sentries have taken in this sample.
     waited: Duration,
 }
 
@@ -35,13 +35,13 @@ struct Stalled {
     backoff: Duration,
 }
 
-/// How long the calls to a sentry may take, and those to all slow ones at one sample.
+/// The time limit of the calls to a sentry, and of those to all slow ones in one sample.
 const TIME: Duration = Duration::from_secs(2);
 
-/// How long those may take to one that was too slow the last time.
+/// The time limit of the calls to a sentry that was too slow the last time.
 const SHORT_TIME: Duration = Duration::from_millis(250);
 
-/// How long a sentry that was too slow is left alone: so that others are read in time, whatever it does. The time
+/// The time for which a sentry that was too slow is left alone, so that others are read in time, whatever it does. The time
 /// doubles each time. After the longest one, it may take its time again.
 const MIN_BACKOFF: Duration = Duration::from_secs(4);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);

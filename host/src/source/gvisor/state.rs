@@ -46,7 +46,7 @@ impl StateFile {
     }
 }
 
-/// What is of use here in a state file (runsc/sandbox `Sandbox`).
+/// The fields of a state file that are used here (runsc/sandbox `Sandbox`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sandbox {

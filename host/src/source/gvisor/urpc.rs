@@ -45,7 +45,7 @@ pub(super) struct SentryCgroup {
 pub(super) struct Sentry {
     stream: UnixStream,
     deadline: Instant,
-    /// How long all calls may take together.
+    /// The time limit of all calls together.
     time: Duration,
 }
 

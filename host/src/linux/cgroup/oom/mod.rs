@@ -28,13 +28,13 @@ pub(crate) struct OomNotifier {
     containers: HashMap<String, Watched>,
     /// The OOM kills that were found between two calls of [`OomNotifier::drain`].
     found: Vec<String>,
-    /// Whether it was reported that not all containers can be watched.
+    /// Set if it was reported that not all containers can be watched.
     is_exhausted: bool,
 }
 
 /// A container that is to be watched, whether it can be or not.
 struct Watched {
-    /// Whether it was requested at this sample.
+    /// Set if it was requested at this sample.
     is_fresh: bool,
     cgroup: Option<WatchedCgroup>,
     /// The directory that is watched, or refused to be.
@@ -45,7 +45,7 @@ struct Watched {
 /// are dropped: the number comes from outside.
 const MOST_KILLS: u64 = 1000;
 
-/// How long after a signal without a kill of its own a container that goes is still taken for a victim of it.
+/// The time after a signal without a kill of its own a container that goes is still taken for a victim of it.
 const EXPLAINED: Duration = Duration::from_millis(160);
 
 impl OomNotifier {

@@ -1,4 +1,4 @@
-//! What wakes the notifier: one file descriptor for all that is watched.
+//! The wakers of the notifier: one file descriptor for all that is watched.
 
 use std::collections::HashSet;
 use std::io;
@@ -26,7 +26,7 @@ pub(super) struct Wakers {
     next_token: u64,
 }
 
-/// What has happened since the last call.
+/// The signals since the last call.
 #[derive(Default)]
 pub(super) struct Woken {
     /// The tokens of the eventfds that are readable.
@@ -34,9 +34,9 @@ pub(super) struct Woken {
     /// The inotify watches whose files have changed, and whether others may have, too.
     pub(super) changed: HashSet<i32>,
     pub(super) changes_lost: bool,
-    /// Whether cgroups below those of containers were signalled.
+    /// Set if cgroups below those of containers were signalled.
     pub(super) below: bool,
-    /// Whether the timer has expired.
+    /// Set if the timer has expired.
     pub(super) timer: bool,
 }
 

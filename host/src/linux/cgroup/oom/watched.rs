@@ -20,9 +20,9 @@ pub(super) struct WatchedCgroup {
     dir: CgroupDir,
     /// The value of the counter so far. `None` if the kernel has no such counter, as v1 before Linux 4.13.
     kills: Option<u64>,
-    /// Whether to look at the counter even if nothing is signalled.
+    /// Set to look at the counter even if nothing is signalled.
     pub(super) is_due: bool,
-    /// Whether it was signalled a moment ago: v1 signals before it kills.
+    /// Set if it was signalled a moment ago: v1 signals before it kills.
     pub(super) is_signalled: bool,
     notification: Notification,
 }
@@ -37,22 +37,22 @@ struct V1 {
     /// Signalled when memory runs out in this cgroup or in one above it, and once when this cgroup goes.
     eventfd: OwnedFd,
     token: u64,
-    /// Whether it was signalled as memory ran out, which no kill was found for yet.
+    /// Set if it was signalled as memory ran out, which no kill was found for yet.
     is_unexplained: bool,
-    /// How often it was signalled since the cgroup has gone. One signal is for the end itself, which may come
+    /// The number of signals since the cgroup has gone. One signal is for the end itself, which may come
     /// late.
     late_signals: u64,
-    /// Whether no further signal is expected.
+    /// Set if no further signal is expected.
     is_over: bool,
     /// The counters of the cgroups below, by device and inode: v1 counts a kill in the victim's cgroup alone.
     below: HashMap<(u64, u64), u64>,
 }
 
-/// What a look at a cgroup has found.
+/// The result of looking at a cgroup.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Found {
     pub(super) kills: u64,
-    /// Whether the cgroup has gone.
+    /// Set if the cgroup has gone.
     pub(super) is_gone: bool,
 }
 
