@@ -289,7 +289,7 @@ fn a_pod_is_as_runsc_says() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        stderr.contains("it could be any of 4: ") && stderr.contains(a.as_str()),
+        stderr.contains("it is the beginning of 4 IDs: ") && stderr.contains(a.as_str()),
         "{stderr}"
     );
 
@@ -562,7 +562,7 @@ fn whatever_a_sentry_does_is_one_error_in_a_bounded_time() {
     };
     check(
         impostor("floods", floods),
-        "it answers with more than 16777216 bytes",
+        "its response is larger than 16777216 bytes",
     );
     check(impostor("not-json", answer("hello")), "expected value");
     check(
@@ -585,7 +585,7 @@ fn whatever_a_sentry_does_is_one_error_in_a_bounded_time() {
     let unknown = r#"{"success":false,"err":"unknown method","result":null}"#;
     check(
         impostor("unknown-method", answer(unknown)),
-        "containerManager.Event: the sentry says \"unknown method\"",
+        "containerManager.Event: the sentry reports \"unknown method\"",
     );
 
     // Nobody accepts, and the queue of connections is full.

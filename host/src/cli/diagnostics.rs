@@ -10,7 +10,8 @@ use eventout::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::output::PIPE_CHUNK;
+/// The most that a pipe takes without blocking, once it is ready, in bytes.
+pub(super) const PIPE_CHUNK: usize = 4096;
 
 /// The most that waits for a reader of standard error, in bytes.
 const QUEUE_LIMIT: usize = 1 << 16;

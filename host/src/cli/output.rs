@@ -9,11 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 
-use super::diagnostics::{Diagnostics, render};
+use super::diagnostics::{Diagnostics, PIPE_CHUNK, render};
 use super::signals::Signals;
-
-/// The most that a pipe takes without blocking, once it is ready, in bytes.
-pub(super) const PIPE_CHUNK: usize = 4096;
 
 /// Writes lines to standard output and errors to standard error.
 pub(crate) struct Output {
