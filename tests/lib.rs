@@ -258,7 +258,8 @@ pub const RUNSC: [&str; 2] = ["20221219", "20240729"];
 ///
 /// Where it is not there, or nothing is there to run in a container.
 pub fn runsc(version: &str) -> Result<PathBuf, String> {
-    let program = root().join(format!("target/tools/runsc-{version}/usr/bin/runsc"));
+    let program = tool(&format!("runsc-{version}"))
+        .unwrap_or_else(|| root().join(format!("target/tools/runsc-{version}/usr/bin/runsc")));
     match missing(&["busybox"]) {
         absent if !absent.is_empty() => Err(absent),
         _ if !program.exists() => Err(format!("there is no runsc {version} (see tests/run)")),

@@ -306,7 +306,7 @@ fn whatever_a_component_does_is_one_error_within_a_bounded_time() {
         &format!("(module {}", items.collect::<String>()),
         1,
     );
-    let file = directory.join("asks-a-million-times.wasm");
+    let file = directory.join("calls-a-million-times.wasm");
     fs::write(&file, component(&asks, "eventout")).expect("it can be written");
     fails(&file, "took longer than 1s");
     let name = "\u{1b}[2Jclears\nthe-screen";

@@ -13,7 +13,7 @@ use tests::{between, eventout, printed, root, scratch};
 
 type Files = BTreeMap<String, String>;
 
-/// Puts interface files where a machine of that kind has them, and asks the program for the container.
+/// Puts interface files where a machine of that kind has them, and runs the program on the container.
 fn line(directory: &Path, id: &str, files: &Files) -> Value {
     for (path, text) in files {
         let (controller, file) = path.split_once('/').expect("it is CONTROLLER/FILE");

@@ -1,4 +1,4 @@
-//! How fast it is, as ratios: `cargo bench` prints the tables, and with `calls`, `processes` or `cgroups` behind
+//! Performance, as ratios: `cargo bench` prints the tables, and with `calls`, `processes` or `cgroups` behind
 //! `--` only those of that kind.
 //!
 //! What is compared runs in turns, in rounds of some milliseconds, and the fastest round of each counts: other

@@ -17,7 +17,7 @@ use super::{MACHINE, cpu};
 /// The memory that a sandbox may use on the host, in bytes.
 const LIMIT: u64 = 1 << 30;
 
-/// What runs in the containers of the pod. More memory than a shell's would take long where all is emulated.
+/// The programs of the containers of the pod. More memory than a shell's would take long where all is emulated.
 const LOADS: [(&str, &str); 3] = [
     ("root", "while :; do sleep 1000; done"),
     ("a", "while :; do :; done"),
@@ -92,7 +92,7 @@ impl Pod {
         command
     }
 
-    /// What runsc prints of a container.
+    /// Returns the values that runsc prints of a container.
     fn judged(&self, id: &str) -> Values {
         values(&run(self.runsc().args(["events", "--stats", id])))
     }
@@ -327,15 +327,14 @@ fn on_a_machine_of_pure_v2_all_this_holds_too() {
     let live = std::env::current_exe().expect("it runs");
     install(&machine, "live", &live);
     // What the tests look for where it is here, they look for there.
+    let runsc_name = format!("runsc-{}", RUNSC[1]);
     for (name, program) in [
         ("judge", judge.as_path()),
         ("eventout", Path::new(program().get_program())),
+        (&runsc_name, &runsc),
     ] {
         install(&machine, name, program);
     }
-    let path = |path: &Path| machine.join(path.strip_prefix("/").expect("it is absolute"));
-    fs::create_dir_all(path(&runsc).parent().expect("it has one")).expect("a directory");
-    fs::copy(&runsc, path(&runsc)).expect("it can be copied");
     fs::copy("/bin/busybox", machine.join("bin/busybox")).expect("it can be copied");
     fs::copy("/bin/busybox", directory.join("initial/busybox")).expect("it can be copied");
     let script = |file: PathBuf, text: &str| {

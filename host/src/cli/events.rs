@@ -170,7 +170,7 @@ impl LineSource for EventStream {
 struct TooLarge {
     /// The sandbox of the last call.
     sandbox: Option<String>,
-    /// How many calls in a row have exceeded a limit.
+    /// The number of calls in a row that have exceeded a limit.
     exceeded: usize,
     /// The first container that was skipped of each such sandbox, and how many were.
     skipped: Vec<(String, usize)>,

@@ -201,7 +201,7 @@ impl Output {
     }
 }
 
-/// What ended a wait.
+/// The reason why a wait ended.
 pub(crate) enum WakeReason {
     /// The time has come.
     Tick,

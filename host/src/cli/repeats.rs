@@ -16,7 +16,7 @@ pub(super) struct Repeats {
     hasher: RandomState,
     /// The last error of each container that has one.
     errors: HashMap<String, Repeated>,
-    /// How often each cause occurred as something new in this sample.
+    /// The number of times that each cause occurred as something new in this sample.
     causes: HashMap<u64, u64>,
     sample: u64,
 }
