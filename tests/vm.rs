@@ -97,7 +97,7 @@ impl Pod {
         values(&run(self.runsc().args(["events", "--stats", id])))
     }
 
-    /// What eventout prints of these containers by one reading.
+    /// Returns the values that eventout prints of these containers in one sample.
     fn ours(&self, ids: &[String]) -> Vec<Values> {
         let source = format!("gvisor:{}", self.root().display());
         let args = ["--source", &source, "events", "--stats"].map(str::to_owned);
@@ -158,7 +158,7 @@ struct Values {
 }
 
 impl Values {
-    /// Whether each value that runsc has lies between two of runsc. CPU time of one container is scaled by a ratio
+    /// Returns whether each value that runsc has lies between two of runsc. CPU time of one container is scaled by a ratio
     /// that moves both ways, since the sentry counts in ticks and the group doesn't.
     fn between(&self, before: &Self, after: &Self) -> bool {
         let lies = |low: u64, value, high: u64| (low.min(high)..=low.max(high)).contains(&value);
@@ -261,7 +261,7 @@ set -e
 exec /busybox switch_root /new /init
 ";
 
-/// What it becomes.
+/// The first process from then on.
 const INIT: &str = r#"#!/bin/busybox sh
 # What can't run here is a failure.
 export PATH=/usr/bin:/bin CI=true EVENTOUT_TOOLS=/usr/bin

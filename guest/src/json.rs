@@ -155,6 +155,11 @@ struct MemoryEntry {
     failcnt: Option<u64>,
 }
 
+/// Returns the type of an event with statistics, in both schemas.
+fn stats_type(_: &StatsEvent) -> &'static str {
+    "stats"
+}
+
 /// Tells whether Go's `omitempty` leaves out a number: it is 0, or not known.
 fn is_zero(value: &Option<u64>) -> bool {
     value.unwrap_or(0) == 0

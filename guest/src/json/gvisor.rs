@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{is_zero, map};
+use super::{is_zero, map, stats_type};
 use crate::types;
 
 #[derive(Serialize)]
@@ -28,17 +28,11 @@ impl From<types::EventOut> for EventOut {
 #[derive(Serialize)]
 #[serde(remote = "types::StatsEvent")]
 pub(super) struct Event {
-    #[serde(getter = "Event::event_type", rename = "type")]
+    #[serde(getter = "stats_type", rename = "type")]
     event_type: &'static str,
     id: String,
     #[serde(with = "Stats")]
     data: types::Stats,
-}
-
-impl Event {
-    fn event_type(_: &types::StatsEvent) -> &'static str {
-        "stats"
-    }
 }
 
 #[derive(Serialize)]

@@ -3,23 +3,17 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{implement_serialize, is_zero, map, or_zero};
+use super::{implement_serialize, is_zero, map, or_zero, stats_type};
 use crate::types;
 
 #[derive(Serialize)]
 #[serde(remote = "types::StatsEvent")]
 pub(super) struct Event {
-    #[serde(getter = "Event::event_type", rename = "type")]
+    #[serde(getter = "stats_type", rename = "type")]
     event_type: &'static str,
     id: String,
     #[serde(with = "Stats")]
     data: types::Stats,
-}
-
-impl Event {
-    fn event_type(_: &types::StatsEvent) -> &'static str {
-        "stats"
-    }
 }
 
 /// An `Event` without data.

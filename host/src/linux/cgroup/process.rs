@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// Where releases of gVisor report microseconds, or the group above, and no limit.
+    /// Releases of gVisor report microseconds here, or the group above, and no limit.
     #[test]
     fn a_process_on_v2_has_the_time_of_its_cgroup_and_the_lowest_limit_above_it() {
         let test = TestDir::new("process-v2");
