@@ -53,4 +53,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use limits::{CompileLimits, Limits};
 pub use monitor::{Monitor, Sample};
 pub use snapshot::{Container, Format, Snapshot};
-pub use source::{ContainerInfo, OomEvents, Source, SourceSpec};
+pub use source::{ContainerInfo, Details, OomEvents, Source, SourceSpec, Status};

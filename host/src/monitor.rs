@@ -8,7 +8,7 @@ use crate::component::{Component, Instance};
 use crate::error::ErrorKind;
 use crate::error::{Context as _, Error, Result, bail};
 use crate::snapshot::{Format, Snapshot};
-use crate::source::{ContainerInfo, OomEvents, Source};
+use crate::source::{ContainerInfo, Details, OomEvents, Source};
 use crate::text::shorten;
 
 /// Computes the events of the containers of one source with one component.
@@ -116,6 +116,17 @@ impl Sample<'_> {
     /// [`ErrorKind::Source`] if the source cannot be read.
     pub fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         self.0.source.containers()
+    }
+
+    /// Returns what is known of a container besides its usage.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ContainerNotFound`] if there is no such container, [`ErrorKind::Source`] if the source cannot be read.
+    pub fn details(&mut self, container: &str) -> Result<Arc<Details>> {
+        check_length(container)
+            .and_then(|()| self.0.source.details(container))
+            .with_context(|| cannot_get("details", container))
     }
 
     /// Returns the event as gVisor's sentry computes it (`containerManager.Event`): without a CPU total, but with

@@ -12,3 +12,4 @@ pub(crate) mod record;
 mod repeats;
 mod signals;
 mod stream;
+pub(crate) mod view;

@@ -1,6 +1,7 @@
 //! Sources of facts about containers.
 
 mod cgroup;
+mod details;
 mod gvisor;
 mod oci;
 mod open;
@@ -20,6 +21,7 @@ use crate::error::{Error, Result, bail};
 
 use crate::snapshot::Snapshot;
 
+pub use details::{Details, Status};
 pub use spec::SourceSpec;
 
 /// Reports facts about sandboxes and their containers.
@@ -62,6 +64,17 @@ pub trait Source: Send {
     /// container is as good, and says so in gVisor's words), [`ErrorKind::InvalidRequest`] if there can be
     /// none, [`ErrorKind::Source`] if the source cannot be read.
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>>;
+
+    /// Returns what is known of a container besides its usage, as of this sample. It is requested at each sample, after
+    /// the snapshot, so that a source keeps what does not change.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Source::snapshot`].
+    fn details(&mut self, container: &str) -> Result<Arc<Details>> {
+        let _ = container;
+        Ok(Arc::default())
+    }
 
     /// Returns the OOM kills in the containers of this source. `None` if it does not know of any.
     fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
