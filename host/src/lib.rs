@@ -35,8 +35,9 @@ mod readme {}
 mod bindings;
 mod component;
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod linux;
 mod monitor;

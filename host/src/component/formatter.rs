@@ -59,7 +59,7 @@ impl Formatter {
 }
 
 /// Refuses control characters other than newlines and tabs: a terminal would act on them.
-fn check_text(text: String) -> Result<String> {
+pub(super) fn check_text(text: String) -> Result<String> {
     let refused = |c: &char| c.is_control() && !matches!(c, '\n' | '\t');
     match text.chars().find(refused) {
         None => Ok(text),

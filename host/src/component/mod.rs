@@ -6,6 +6,8 @@ mod engine;
 mod epoch;
 mod events;
 mod formatter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod host;
 mod limiter;
 mod plugin;

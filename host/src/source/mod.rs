@@ -2,6 +2,8 @@
 
 mod cgroup;
 mod details;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gvisor;
 mod oci;
 mod open;

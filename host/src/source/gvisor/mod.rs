@@ -1,5 +1,7 @@
 //! Live sandboxes of gVisor, as their sentries report them.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod sandboxes;
 mod state;
 mod urpc;
