@@ -87,7 +87,10 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
     // The others cannot be accounted for without it, or be recorded.
     if containers.iter().all(|container| container.id != root) {
         let root = shorten(root);
-        bail!(Source, "its root container {root} is not among the containers");
+        bail!(
+            Source,
+            "its root container {root} is not among the containers"
+        );
     }
     let memory_usage = sentry.memory()?;
     let inner = sentry.cgroups(&containers)?;
