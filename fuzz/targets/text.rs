@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| eventout::fuzzing::text(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| host::fuzzing::text(input));

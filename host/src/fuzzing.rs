@@ -5,7 +5,7 @@
 pub use crate::component::fuzzing::component;
 pub use crate::linux::fuzzing::{interface_file, mountinfo, process};
 pub use crate::source::fuzzing::{scenario, sentry, state};
-use crate::text::{clean, shorten};
+use crate::text::{check_text, clean, shorten};
 
 /// Takes a text from outside that is shown.
 pub fn text(input: &[u8]) {
@@ -13,6 +13,9 @@ pub fn text(input: &[u8]) {
     let (cleaned, quoted) = (clean(&text), shorten(&text));
     assert!(cleaned.chars().count() <= 1000 && quoted.len() <= 64 * "\\u{10ffff}".len() + 5);
     assert!(!cleaned.contains(char::is_control) && !quoted.contains(char::is_control));
+    if let Ok(checked) = check_text(text.into_owned()) {
+        assert!(!checked.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
+    }
 }
 
 #[cfg(test)]

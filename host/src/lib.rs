@@ -35,9 +35,8 @@ mod readme {}
 mod bindings;
 mod component;
 mod error;
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzzing;
+#[cfg(test)]
+mod fuzzing;
 mod limits;
 mod linux;
 mod monitor;
