@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::{
-    between, can_run, detach, eventout, judge, missing, printed, program, run, scratch, wait_until,
+    PureV1, between, can_run, detach, eventout, judge, missing, printed, program, run, scratch,
+    wait_until,
 };
 
 /// The tests have the machine's hierarchies to themselves, one after the other.
@@ -26,47 +27,6 @@ sleep 1000 & sleep 1000 & sleep 1000 &
 while :; do :; done";
 const TASKS: u64 = 4;
 const MEMORY: u64 = 20 << 20;
-
-/// crun refuses machines that have controllers in v1 hierarchies and in v2. Where v2 has nothing but
-/// hugetlb, this moves that to v1 as long as it lives.
-struct PureV1 {
-    mounted: bool,
-}
-
-impl PureV1 {
-    const DIRECTORY: &str = "/sys/fs/cgroup/hugetlb";
-
-    fn new() -> Self {
-        let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
-        let mounted = controllers.is_ok_and(|controllers| controllers.trim() == "hugetlb");
-        if mounted {
-            let _ = fs::create_dir(Self::DIRECTORY);
-            run(Command::new("mount").args([
-                "-t",
-                "cgroup",
-                "-o",
-                "hugetlb",
-                "hugetlb",
-                Self::DIRECTORY,
-            ]));
-        }
-        Self { mounted }
-    }
-}
-
-impl Drop for PureV1 {
-    fn drop(&mut self) {
-        // The kernel lets go of the groups of dead containers after a while.
-        for _ in 0..if self.mounted { 50 } else { 0 } {
-            let unmounted = Command::new("umount").arg(Self::DIRECTORY).output();
-            if unmounted.is_ok_and(|output| output.status.success()) {
-                let _ = fs::remove_dir(Self::DIRECTORY);
-                return;
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
 
 /// A container, which goes when this does.
 struct Container {
