@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tests::{PureV1, can_run, eventout, missing, printed, run, scratch, wait_until};
@@ -49,10 +51,18 @@ impl Drop for Place {
             .into_iter()
             .flatten()
             .flatten();
-        for hierarchy in hierarchies.map(|entry| entry.path()) {
-            let _ = fs::remove_dir(hierarchy.join(&self.name));
+        let hierarchies = hierarchies.map(|entry| entry.path());
+        for hierarchy in hierarchies.chain(["/sys/fs/cgroup".into()]) {
+            let cgroup = hierarchy.join(&self.name);
+            // Podman's monitors end a while after the containers.
+            for _ in 0..100 {
+                let _ = fs::remove_dir(cgroup.join("conmon"));
+                if !cgroup.exists() || fs::remove_dir(&cgroup).is_ok() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
         }
-        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(&self.name));
     }
 }
 
@@ -114,7 +124,7 @@ fn check_listed(id: &str, expected: &[(&str, Value)]) {
         assert_eq!(&listed[key], value, "{key}: {listed}");
     }
     let started = listed["started"].as_u64().expect("a number");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = u64::try_from(now.expect("the clock is set").as_nanos()).expect("it fits");
     assert!((now - 600_000_000_000..now).contains(&started), "{listed}");
     assert!(listed["network_namespace"].is_u64(), "{listed}");

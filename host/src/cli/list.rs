@@ -85,9 +85,15 @@ impl Listed {
             Status::Stopped => "stopped",
             _ => "-",
         });
+        // An ID that is not a random one is a name.
+        let is_random = info.id.len() == 64 && info.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let no_name = || match is_random {
+            true => unknown(),
+            false => clean(&info.id),
+        };
         let age = |started| age(now.saturating_sub(Duration::from_nanos(started)));
         [
-            clean(details.name.as_ref().unwrap_or(&info.id)),
+            details.name.as_ref().map_or_else(no_name, clean),
             short(&info.id),
             group,
             details.runtime.as_ref().map_or_else(unknown, clean),
@@ -198,12 +204,14 @@ mod tests {
         let rows = [
             row("0123456789abcdef", named("データ", "db-1")),
             row("web", Details::default()),
+            row(&"0123456789abcdef".repeat(4), Details::default()),
             row("\x1b[2J", Details::default()),
         ];
         let expected = "\
 NAME       ID            POD/SANDBOX  RUNTIME  STATUS   AGE
 データ     0123456789ab  shop/db-1    crun     running  1d
 web        web           -            -        -        -
+-          0123456789ab  -            -        -        -
 \\u{1b}[2J  \\u{1b}[2J     -            -        -        -";
         assert_eq!(table(rows.into_iter(), usize::MAX).join("\n"), expected);
     }
