@@ -57,21 +57,6 @@ impl Process {
         }
     }
 
-    /// Returns whether each of many is running, as far as one system call can find out.
-    pub(crate) fn are_running(processes: &[&Self]) -> Vec<Option<bool>> {
-        let pidfds = processes.iter().filter_map(|process| match process {
-            Self::Pidfd(pidfd) => Some(PollFd::new(pidfd, PollFlags::IN)),
-            Self::Stat(_) => None,
-        });
-        let mut pidfds: Vec<_> = pidfds.collect();
-        if pidfds.len() < processes.len() || poll(&mut pidfds, Some(&Timespec::default())).is_err()
-        {
-            return vec![None; processes.len()];
-        }
-        let alive = pidfds.iter().map(|pidfd| pidfd.revents().is_empty());
-        alive.map(Some).collect()
-    }
-
     /// Reads when a process started. `None` if it has ended.
     fn read(stat: &File) -> Result<Option<u64>> {
         let mut text = [0; 1024];

@@ -46,11 +46,6 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
         self.open.contains_key(id)
     }
 
-    /// Returns all of them, in the order that they have until one is added or closed.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.open.values_mut().map(|entry| &mut entry.container)
-    }
-
     /// Reads a container, which is opened if it is not open. One that cannot be read is closed: whatever the
     /// reason is, the next reading begins afresh.
     pub(super) fn read<R>(

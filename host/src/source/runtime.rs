@@ -14,7 +14,6 @@ use super::{ContainerInfo, OomEvents, Source, check_file_name};
 use crate::error::{Context as _, Error, Result, bail, error};
 use crate::linux::file::{is_absent, read_regular};
 use crate::linux::mountinfo::Mounts;
-use crate::linux::process::Process;
 use crate::snapshot::Snapshot;
 use crate::text::shorten;
 
@@ -204,13 +203,6 @@ impl Source for Runtimes {
         self.running.advance();
         if let Some(mounts) = &mut self.mounts {
             mounts.refresh()?;
-        }
-        // One system call for all.
-        let mut running: Vec<_> = self.running.iter_mut().collect();
-        let processes: Vec<_> = running.iter().map(|running| &running.process).collect();
-        let alive = Process::are_running(&processes);
-        for (running, is_alive) in running.iter_mut().zip(alive) {
-            running.is_alive = is_alive;
         }
         Ok(())
     }
