@@ -56,7 +56,7 @@ pub fn compiler_process() -> Option<ExitCode> {
         .and_then(|()| {
             let mut wasm = Vec::new();
             io::stdin().lock().read_to_end(&mut wasm)?;
-            precompile(&Engine::new(&engine::config(Origin::Plugin))?, &wasm)
+            Engine::new(&engine::config(Origin::Plugin))?.precompile_component(&wasm)
         });
     let mut stdout = io::stdout().lock();
     let (written, exit) = match code {
@@ -70,11 +70,6 @@ pub fn compiler_process() -> Option<ExitCode> {
         Ok(()) => exit,
         Err(_) => ExitCode::from(2),
     })
-}
-
-/// Compiles a component in this process.
-pub(super) fn precompile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
-    engine.precompile_component(wasm)
 }
 
 /// Limits this process, which is the child.

@@ -138,9 +138,7 @@ impl Instance {
         let line = line.map_err(from_component)?;
         let runtime = &self.component.shared.runtime;
         runtime.check_output(&line)?;
-        // To look at all bytes, many at a time, is faster than to stop at the first that matters.
-        let or_control = |found, byte| found | (byte < 0x20);
-        if runtime.origin() == Origin::Builtin || !line.bytes().fold(false, or_control) {
+        if runtime.origin == Origin::Builtin || line.bytes().all(|byte| byte >= 0x20) {
             return Ok(line);
         }
         let name = &runtime.name;
