@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::file::is_absent;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Result, error};
 
 /// A process. Another one that gets its number is not taken for it.
 pub(crate) enum Process {
@@ -65,7 +65,8 @@ impl Process {
             Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let (state, began) = process(&text[..len]).context("it is not the state of a process")?;
+        let not_one = || error!(Source, "it is not the state of a process");
+        let (state, began) = process(&text[..len]).ok_or_else(not_one)?;
         Ok((!matches!(state, b'Z' | b'X')).then_some(began))
     }
 }
