@@ -1,7 +1,7 @@
 //! State files of runsc: one for each container.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::error::{Context as _, Error, Result};
 use crate::linux::cgroup::SandboxCgroup;
-use crate::linux::file::{read_proc, read_regular};
+use crate::linux::file::{LARGEST, read, read_regular};
 use crate::linux::mountinfo::Mounts;
 use crate::source::oci::not_a_state;
 
@@ -83,7 +83,8 @@ impl Sandbox {
             return Ok(SandboxCgroup::default());
         }
         let path = format!("/proc/{}/cgroup", self.pid);
-        let cgroups = read_proc(&path).with_context(|| path)?;
+        let cgroups = File::open(&path).and_then(|file| read(file, LARGEST));
+        let cgroups = cgroups.with_context(|| path)?;
         SandboxCgroup::read(&Mounts::of_this_process()?, &cgroups)
     }
 }
