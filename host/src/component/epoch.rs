@@ -33,7 +33,7 @@ impl Watchdog {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "plugins"))]
 mod tests {
     use std::time::Instant;
 

@@ -33,6 +33,7 @@ impl Runtime {
         let plugin = origin == Origin::Plugin;
         let mut config = engine::config(origin);
         // The built-in component is precompiled, and to get a compiler ready takes time.
+        #[cfg(feature = "plugins")]
         config.enable_compiler(plugin);
         // A memory never moves: it can't have more.
         config.memory_reservation_for_growth(limits.memory as u64);
@@ -134,7 +135,7 @@ impl Runtime {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "plugins"))]
 mod tests {
     use std::time::Instant;
 

@@ -250,8 +250,8 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::process::Command;
 
-    use super::super::engine::{self, Origin};
     use super::*;
+    use crate::component::engine::{self, Origin};
 
     /// A cache of its own for a test, in a directory that is removed.
     struct Fixture {

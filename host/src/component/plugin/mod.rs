@@ -1,20 +1,27 @@
 //! Third-party components from files, of either world.
 
+mod cache;
+mod compiler;
+mod formatter;
+mod world;
+
 use std::fs::File;
 use std::path::Path;
 
 use wasmtime::Engine;
 
-use super::cache::{Cache, load_or_compile};
+use super::engine::Origin;
 use super::events::Component;
-use super::formatter::Formatter;
 use super::runtime::Runtime;
-use super::world::World;
-use super::{Origin, compiler};
 use crate::error::{Context as _, Error, ErrorKind, Result, error};
-use crate::limits::{CompileLimits, Limits};
+use crate::limits::Limits;
 use crate::linux::file::read;
 use crate::text::clean;
+use cache::{Cache, load_or_compile};
+use world::World;
+
+pub use compiler::{CompileLimits, compiler_process};
+pub use formatter::Formatter;
 
 /// A third-party component. It reaches nothing but the functions of the contract.
 pub enum Plugin {
