@@ -22,9 +22,7 @@ use crate::snapshot::Snapshot;
 
 /// A container whose first process is running. What its runtime states holds as long as that is so.
 pub(super) struct RunningContainer {
-    pub(super) process: Process,
-    /// Set if the process is running at this sample, if that is known already.
-    pub(super) is_alive: Option<bool>,
+    process: Process,
     cgroup: Cgroup,
     /// The interfaces of its network namespace, if that is not the machine's.
     network: Option<File>,
@@ -63,7 +61,6 @@ impl RunningContainer {
         let (process, cgroup) = state.open(mounts)?;
         Ok(Self {
             process,
-            is_alive: None,
             cgroup,
             network: interfaces_of(state.pid),
             kind,
@@ -114,11 +111,7 @@ impl RunningContainer {
     }
 
     pub(super) fn snapshot(&mut self, id: &str) -> Result<Snapshot> {
-        let is_alive = match self.is_alive.take() {
-            Some(is_alive) => is_alive,
-            None => self.process.is_running()?,
-        };
-        if !is_alive {
+        if !self.process.is_running()? {
             bail!(ContainerNotFound, "it is not running");
         }
         // Interfaces that cannot be read cost themselves.
