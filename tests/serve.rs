@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{can_run, eventout, printed, program, root, wait_until};
+use tests::{RUNSC, can_run, detach, eventout, missing, printed, program, root, runsc, wait_until};
 
 /// A server, which goes when this does.
 struct Server {
@@ -377,7 +377,7 @@ import json, sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 families = list(text_string_to_metric_families(sys.stdin.buffer.read().decode()))
 print(json.dumps([[s.labels, s.value] for f in families for s in f.samples if s.name == sys.argv[1]]))";
-    let python = root().join("target/examples/prometheus/bin/python");
+    let python = root().join("target/tools/openmetrics/bin/python");
     let there = python.exists();
     if !can_run(if there {
         ""
@@ -1020,4 +1020,345 @@ fn an_address_that_is_taken_is_an_error() {
         stderr.starts_with(&format!("error: cannot listen on {address}")),
         "{stderr}"
     );
+}
+
+/// Containers of one runtime, which go when this does.
+struct Containers {
+    runtime: PathBuf,
+    directory: TempDir,
+    ids: Vec<String>,
+}
+
+/// 20 MiB in memory, and a busy task.
+const BUSY: &str = "x=$(head -c 20000000 /dev/zero | tr '\\0' x); while :; do :; done";
+const IDLE: &str = "sleep 1000";
+
+impl Containers {
+    fn new(runtime: &Path) -> Self {
+        Self {
+            runtime: runtime.to_owned(),
+            directory: tempfile::tempdir().expect("a directory"),
+            ids: Vec::new(),
+        }
+    }
+
+    /// Two containers of runc.
+    fn runc() -> Self {
+        let mut containers = Self::new(Path::new("runc"));
+        for (name, script) in [("busy", BUSY), ("idle", IDLE)] {
+            containers.start(name, script, |_| {});
+        }
+        containers
+    }
+
+    /// A pod of gVisor.
+    fn pod(runsc: &Path) -> Self {
+        let mut pod = Self::new(runsc);
+        for (name, script) in [("pause", IDLE), ("busy", BUSY), ("idle", IDLE)] {
+            let root = pod.ids.first().cloned();
+            pod.start(name, script, |spec| {
+                let kind = if root.is_some() {
+                    "container"
+                } else {
+                    "sandbox"
+                };
+                spec["annotations"] = json!({"io.kubernetes.cri.container-type": kind});
+                if let Some(root) = root {
+                    spec["annotations"]["io.kubernetes.cri.sandbox-id"] = root.into();
+                }
+            });
+        }
+        pod
+    }
+
+    /// Starts a container that runs `script`, and returns its ID.
+    fn start(&mut self, name: &str, script: &str, change: impl FnOnce(&mut Value)) -> String {
+        let id = format!("eventout-serve-{}-{name}", std::process::id());
+        let bundle = self.directory.path().join(format!("bundle-{name}"));
+        if !bundle.exists() {
+            tests::bundle(&self.runtime, &bundle, script, |spec| {
+                spec["linux"]["cgroupsPath"] = format!("/{id}").into();
+                let mounts = spec["mounts"].as_array_mut().expect("it has mounts");
+                mounts.retain(|mount| mount["type"] != "cgroup");
+                change(spec);
+            });
+        }
+        let mut run = self.command();
+        run.args(["run", "--detach", "--bundle"]);
+        detach(run.arg(&bundle).arg(&id), self.directory.path());
+        if !self.ids.contains(&id) {
+            self.ids.push(id.clone());
+        }
+        id
+    }
+
+    fn delete(&self, id: &str) {
+        let _ = self.command().args(["kill", id, "KILL"]).output();
+        let _ = self.command().args(["delete", "--force", id]).output();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", "120"]).arg(&self.runtime);
+        command
+            .arg("--root")
+            .arg(self.directory.path().join("root"));
+        if self.runtime != Path::new("runc") {
+            command.arg("--network=none");
+        }
+        command
+    }
+
+    fn source(&self) -> String {
+        let root = self.directory.path().join("root");
+        let name = if self.runtime == Path::new("runc") {
+            "runc"
+        } else {
+            "gvisor"
+        };
+        format!("{name}:{}", root.display())
+    }
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        for id in self.ids.iter().rev() {
+            self.delete(id);
+        }
+    }
+}
+
+/// A Prometheus that scrapes servers each second, which goes when this does.
+struct Prometheus {
+    server: Server,
+    _directory: TempDir,
+}
+
+impl Prometheus {
+    /// Starts it with a job for each server.
+    fn start(program: &Path, jobs: &[(&str, &Server)]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut config =
+            "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n".to_owned();
+        for (job, server) in jobs {
+            let _ = writeln!(
+                config,
+                "- {{job_name: {job}, static_configs: [{{targets: [\"{}\"]}}]}}",
+                server.address
+            );
+        }
+        let file = directory.path().join("prometheus.yml");
+        fs::write(&file, config).expect("it can be written");
+        // Any port that is free now.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = address.expect("there is one");
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                directory.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        let server = Server {
+            child,
+            address,
+            log: Arc::default(),
+        };
+        wait_until("Prometheus is ready", 60, || {
+            TcpStream::connect(address).is_ok()
+        });
+        Self {
+            server,
+            _directory: directory,
+        }
+    }
+
+    /// The value of a query that has one, with the time of the last scrape of the job in seconds. `None` before it is
+    /// scraped.
+    fn query(&self, query: &str) -> Option<f64> {
+        let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let response = self.server.get(&format!("/api/v1/query?query={escaped}"));
+        let response: Value = serde_json::from_str(&response.body).expect("it is JSON");
+        assert_eq!(response["status"], "success", "{response}");
+        let result = response["data"]["result"].as_array().expect("an array");
+        assert!(result.len() <= 1, "{query}: {response}");
+        let value = result.first()?["value"][1].as_str().expect("a string");
+        Some(value.parse().expect("a number"))
+    }
+}
+
+/// The sums of tasks, of memory in bytes and of CPU time in seconds that the command line prints.
+fn sums(source: &str) -> [f64; 3] {
+    let output = eventout(["--source", source, "events", "--stats", "--all"]);
+    let mut sums = [0.0; 3];
+    for line in printed(&output).lines() {
+        let event: Value = serde_json::from_str(line).expect("it is JSON");
+        let value = |path: &str| {
+            event["data"]
+                .pointer(path)
+                .and_then(Value::as_f64)
+                .unwrap_or(0.0)
+        };
+        sums[0] += value("/pids/current");
+        sums[1] += value("/memory/usage/usage");
+        sums[2] += value("/cpu/usage/total") / 1e9;
+    }
+    sums
+}
+
+#[test]
+#[ignore = "starts containers: tests/run runs it"]
+fn prometheus_has_the_sums_of_the_command_line() {
+    let runsc = match runsc(RUNSC[1]) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    if !can_run(&missing(&["runc", "busybox"])) {
+        return;
+    }
+    let Some(program) = prometheus("prometheus") else {
+        return;
+    };
+    let (_directory, scenario) = machine(3, 4);
+    let (runc, pod) = (Containers::runc(), Containers::pod(&runsc));
+    let sources = [
+        ("scenario", scenario),
+        ("runc", runc.source()),
+        ("gvisor", pod.source()),
+    ];
+    let servers = sources
+        .each_ref()
+        .map(|(_, source)| Server::start(source, &[]));
+    let jobs: Vec<_> = sources.iter().map(|(job, _)| *job).zip(&servers).collect();
+    let prometheus = Prometheus::start(&program, &jobs);
+    for (job, source) in &sources {
+        wait_until("it is scraped", 60, || {
+            prometheus.query(&format!("up{{job=\"{job}\"}}")) == Some(1.0)
+        });
+        let metrics = [
+            "container_threads",
+            "container_memory_usage_bytes",
+            "container_cpu_usage_seconds_total",
+        ];
+        // The load may be starting, and memory may move both ways: what is scraped between two equal readings counts.
+        wait_until("values are between", 60, || {
+            let scraped = || {
+                prometheus.query(&format!(
+                    "eventout_sample_timestamp_seconds{{job=\"{job}\"}}"
+                ))
+            };
+            let before = sums(source);
+            let time = scraped();
+            // This sample, and so its scrape, may have begun before.
+            wait_until("it is scraped again", 60, || scraped() > time);
+            let values = metrics.map(|metric| {
+                let sum = prometheus.query(&format!("sum({metric}{{job=\"{job}\"}})"));
+                sum.expect("it is scraped")
+            });
+            let after = sums(source);
+            (0..3).all(|at| {
+                // What gVisor rounds down, container by container.
+                let (low, high) = (before[at].min(after[at]), before[at].max(after[at]));
+                (low - 1e-6..=high + 1e-6).contains(&values[at])
+            })
+        });
+        let up = prometheus.query(&format!("eventout_source_up{{job=\"{job}\"}}"));
+        assert_eq!(up, Some(1.0), "{job}");
+        // Nothing that Prometheus would have to leave out.
+        let kept = prometheus.query(&format!(
+            "scrape_samples_scraped{{job=\"{job}\"}} - scrape_samples_post_metric_relabeling"
+        ));
+        assert_eq!(kept, Some(0.0), "{job}");
+    }
+    let rate =
+        prometheus.query("sum(rate(container_cpu_usage_seconds_total{job=\"gvisor\"}[30s]))");
+    assert!(rate.is_some_and(|rate| rate < 8.0), "{rate:?}");
+}
+
+/// The value of a container's metric.
+fn value(metrics: &BTreeMap<String, f64>, metric: &str, id: &str) -> Option<f64> {
+    let start = format!("{metric}{{id=\"{id}\"");
+    metrics
+        .iter()
+        .find(|(name, _)| name.starts_with(&start))
+        .map(|(_, value)| *value)
+}
+
+#[test]
+#[ignore = "starts containers: tests/run runs it"]
+fn a_container_that_starts_again_is_another_one() {
+    if !can_run(&missing(&["runc", "busybox"])) {
+        return;
+    }
+    let mut runc = Containers::new(Path::new("runc"));
+    let id = runc.start("again", BUSY, |_| {});
+    let server = Server::start(&runc.source(), &["--max-age", "1ns"]);
+    let cpu =
+        |metrics: &BTreeMap<String, f64>| value(metrics, "container_cpu_usage_seconds_total", &id);
+    let began =
+        |metrics: &BTreeMap<String, f64>| value(metrics, "container_start_time_seconds", &id);
+    wait_until("it has used the CPU", 60, || {
+        cpu(&server.metrics()) > Some(1.0)
+    });
+    let first = server.metrics();
+    runc.delete(&id);
+    wait_until("it has gone", 60, || cpu(&server.metrics()).is_none());
+    runc.start("again", BUSY, |_| {});
+    let second = server.metrics();
+    assert!(cpu(&second).is_some() && cpu(&second) < cpu(&first));
+    assert!(began(&first).is_some() && began(&second) > began(&first));
+}
+
+#[test]
+#[ignore = "starts containers: tests/run runs it"]
+fn no_counter_of_a_live_pod_goes_backwards() {
+    let runsc = match runsc(RUNSC[1]) {
+        Ok(runsc) => runsc,
+        Err(missing) => return assert!(!can_run(&missing)),
+    };
+    let pod = Containers::pod(&runsc);
+    let server = Server::start(&pod.source(), &["--max-age", "1ns"]);
+    let mut last = BTreeMap::new();
+    for _ in 0..100 {
+        let metrics = server.metrics();
+        for (name, value) in metrics
+            .into_iter()
+            .filter(|(name, _)| name.contains("_total"))
+        {
+            let before = last.insert(name.clone(), value);
+            assert!(
+                before.is_none_or(|before| before <= value),
+                "{name}: {before:?}, {value}"
+            );
+        }
+    }
+    assert!(
+        last.keys()
+            .any(|name| name.starts_with("container_cpu_usage_seconds_total"))
+    );
+}
+
+#[test]
+#[ignore = "starts containers: tests/run runs it"]
+fn oom_kills_are_counted_and_are_lines() {
+    if !can_run(&missing(&["runc", "busybox"])) {
+        return;
+    }
+    let mut runc = Containers::new(Path::new("runc"));
+    let id = runc.start("oom", "while :; do tail /dev/zero; sleep 1; done", |spec| {
+        spec["linux"]["resources"]["memory"] = json!({"limit": 32 << 20, "swap": 32 << 20});
+    });
+    let server = Server::start(&runc.source(), &["--max-age", "1ns"]);
+    let kills = || value(&server.metrics(), "container_oom_events_total", &id);
+    assert!(kills().is_some());
+    wait_until("a task is killed twice", 60, || kills() >= Some(2.0));
+    let line = format!(r#"{{"type":"oom","id":"{id}"}}"#);
+    let found = lines(server.request("/events", ""))
+        .take(200)
+        .any(|found| found == line);
+    assert!(found, "no {line}");
 }
