@@ -20,7 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::super::view::{Container, Device, Hugetlb, View};
+use super::super::view::{Container, Device, Hugetlb, Pressure, View};
 use super::http::quality;
 use super::sampler::Sample;
 
@@ -529,7 +529,7 @@ enum Values {
     /// Several series, with labels of their own.
     Labelled(&'static [(&'static [(&'static str, &'static str)], Value<Container>)]),
     Devices(Value<Device>),
-    Interfaces(Value<NetworkInterface>),
+    Interfaces(fn(&NetworkInterface) -> u64),
     Hugetlb(Value<Hugetlb>),
 }
 
@@ -559,7 +559,10 @@ impl Values {
             }),
             Self::Interfaces(_) if !names.networks.contains(&at) => Ok(()),
             Self::Interfaces(value) => usage.interfaces.iter().try_for_each(|interface| {
-                emit(&[("interface", &interface.name)], value(interface))
+                emit(
+                    &[("interface", &interface.name)],
+                    whole(Some(value(interface))),
+                )
             }),
             Self::Hugetlb(value) => usage
                 .hugetlb
@@ -579,9 +582,16 @@ fn nanoseconds(value: Option<u64>) -> Option<Number> {
     value.map(|value| Number::Float(value as f64 / 1e9))
 }
 
-/// Returns a value of microseconds as seconds.
-fn microseconds(value: Option<u64>) -> Option<Number> {
-    value.map(|value| Number::Float(value as f64 / 1e6))
+/// Returns the time that some task waited, in seconds.
+fn waiting(pressure: &Option<Pressure>) -> Option<Number> {
+    let pressure = pressure.as_ref()?;
+    Some(Number::Float(pressure.waiting as f64 / 1e6))
+}
+
+/// Returns the time that all tasks waited at once, in seconds.
+fn stalled(pressure: &Option<Pressure>) -> Option<Number> {
+    let pressure = pressure.as_ref()?;
+    Some(Number::Float(pressure.stalled as f64 / 1e6))
 }
 
 /// Returns a value of containers that have a quota of CPU time: only there, the kernel counts periods.
@@ -589,264 +599,95 @@ fn with_quota(container: &Container, value: Option<Number>) -> Option<Number> {
     value.filter(|_| container.usage.cpu.periods > Some(0))
 }
 
-/// Returns a family of one series for each container.
-const fn container(name: &'static str, help: &'static str, value: Value<Container>) -> Family {
-    let values = Values::Container(value);
-    Family { name, help, values }
-}
-
-const fn device(name: &'static str, help: &'static str, value: Value<Device>) -> Family {
-    let values = Values::Devices(value);
-    Family { name, help, values }
-}
-
-const fn interface(
-    name: &'static str,
-    help: &'static str,
-    value: Value<NetworkInterface>,
-) -> Family {
-    let values = Values::Interfaces(value);
-    Family { name, help, values }
-}
-
-const fn hugetlb(name: &'static str, help: &'static str, value: Value<Hugetlb>) -> Family {
-    let values = Values::Hugetlb(value);
-    Family { name, help, values }
+/// Makes the table of families.
+macro_rules! families {
+    ($($name:ident: $values:ident($($value:expr)?), $help:literal;)*) => {
+        &[$(Family {
+            name: stringify!($name),
+            help: $help,
+            values: Values::$values$(($value))?,
+        }),*]
+    };
 }
 
 /// The families of metrics of containers, in the order in which they are written.
-static FAMILIES: &[Family] = &[
-    Family {
-        name: "container_last_seen",
-        help: "When the container was read, in seconds since 1970",
-        values: Values::Time,
-    },
-    container(
-        "container_start_time_seconds",
-        "When the container began, since 1970",
-        |c| nanoseconds(c.details.started),
-    ),
-    Family {
-        name: "container_cpu_usage_seconds_total",
-        help: "CPU time, user and system",
-        values: Values::Labelled(&[(&[("cpu", "total")], |c| nanoseconds(c.usage.cpu.total))]),
-    },
-    container("container_cpu_user_seconds_total", "User CPU time", |c| {
-        nanoseconds(c.usage.cpu.user)
-    }),
-    container(
-        "container_cpu_system_seconds_total",
-        "System CPU time",
-        |c| nanoseconds(c.usage.cpu.system),
-    ),
-    container(
-        "container_cpu_cfs_periods_total",
-        "Periods in which the quota of CPU time counted",
-        |c| with_quota(c, whole(c.usage.cpu.periods)),
-    ),
-    container(
-        "container_cpu_cfs_throttled_periods_total",
-        "Periods in which the quota was used up",
-        |c| with_quota(c, whole(c.usage.cpu.throttled_periods)),
-    ),
-    container(
-        "container_cpu_cfs_throttled_seconds_total",
-        "Time that the container was throttled",
-        |c| with_quota(c, nanoseconds(c.usage.cpu.throttled_time)),
-    ),
-    container(
-        "container_pressure_cpu_waiting_seconds_total",
-        "Time that some task waited for the CPU",
-        |c| microseconds(c.usage.cpu.pressure.as_ref().map(|p| p.waiting)),
-    ),
-    container(
-        "container_pressure_cpu_stalled_seconds_total",
-        "Time that all tasks waited for the CPU",
-        |c| microseconds(c.usage.cpu.pressure.as_ref().map(|p| p.stalled)),
-    ),
-    container(
-        "container_pressure_memory_waiting_seconds_total",
-        "Time that some task waited for memory",
-        |c| microseconds(c.usage.memory.pressure.as_ref().map(|p| p.waiting)),
-    ),
-    container(
-        "container_pressure_memory_stalled_seconds_total",
-        "Time that all tasks waited for memory",
-        |c| microseconds(c.usage.memory.pressure.as_ref().map(|p| p.stalled)),
-    ),
-    container(
-        "container_pressure_io_waiting_seconds_total",
-        "Time that some task waited for I/O",
-        |c| microseconds(c.usage.io_pressure.as_ref().map(|p| p.waiting)),
-    ),
-    container(
-        "container_pressure_io_stalled_seconds_total",
-        "Time that all tasks waited for I/O",
-        |c| microseconds(c.usage.io_pressure.as_ref().map(|p| p.stalled)),
-    ),
-    container(
-        "container_memory_usage_bytes",
-        "Memory, page cache included",
-        |c| whole(c.usage.memory.usage),
-    ),
-    container(
-        "container_memory_max_usage_bytes",
-        "Highest memory usage so far",
-        |c| whole(c.usage.memory.max),
-    ),
-    container(
-        "container_memory_working_set_bytes",
-        "Memory without inactive page cache",
-        |c| whole(c.usage.memory.working_set),
-    ),
-    container("container_memory_rss", "Anonymous memory, in bytes", |c| {
-        whole(c.usage.memory.rss)
-    }),
-    container("container_memory_cache", "Page cache, in bytes", |c| {
-        whole(c.usage.memory.cache)
-    }),
-    container(
-        "container_memory_mapped_file",
-        "Memory-mapped files, in bytes",
-        |c| whole(c.usage.memory.mapped_file),
-    ),
-    container("container_memory_swap", "Swap, in bytes", |c| {
-        whole(c.usage.memory.swap)
-    }),
-    container(
-        "container_memory_kernel_usage",
-        "Memory of the kernel for the container, in bytes",
-        |c| whole(c.usage.memory.kernel),
-    ),
-    container(
-        "container_memory_failcnt",
-        "Times that memory usage hit the limit",
-        |c| whole(c.usage.memory.failcnt),
-    ),
-    Family {
-        name: "container_memory_failures_total",
-        help: "Page faults",
-        values: Values::Labelled(&[
-            (
-                &[("failure_type", "pgfault"), ("scope", "container")],
-                |c| whole(c.usage.memory.page_faults),
-            ),
-            (
-                &[("failure_type", "pgmajfault"), ("scope", "container")],
-                |c| whole(c.usage.memory.major_page_faults),
-            ),
-        ]),
-    },
-    container(
-        "container_oom_events_total",
-        "OOM kills since this server watches the container",
-        |c| whole(c.usage.memory.oom_kills),
-    ),
-    container("container_threads", "Tasks (threads)", |c| {
-        whole(c.usage.pids)
-    }),
-    container("container_threads_max", "Limit of tasks", |c| {
-        whole(c.usage.pids_limit)
-    }),
-    container(
-        "container_spec_memory_limit_bytes",
-        "Limit of memory",
-        |c| whole(c.usage.memory.limit),
-    ),
-    container(
-        "container_spec_memory_swap_limit_bytes",
-        "Limit of memory and swap together",
-        |c| whole(c.usage.memory.swap_limit),
-    ),
-    container(
-        "container_spec_cpu_quota",
-        "CPU time that the container may use in each period, in microseconds",
-        |c| whole(c.details.cpu_quota),
-    ),
-    container(
-        "container_spec_cpu_period",
-        "Period of the quota of CPU time, in microseconds",
-        |c| whole(c.details.cpu_period),
-    ),
-    container(
-        "container_spec_cpu_shares",
-        "Weight in the distribution of CPU time",
-        |c| whole(c.details.cpu_shares),
-    ),
-    device(
-        "container_fs_reads_bytes_total",
-        "Bytes read from a block device",
-        |d| whole(d.read_bytes),
-    ),
-    device(
-        "container_fs_writes_bytes_total",
-        "Bytes written to a block device",
-        |d| whole(d.written_bytes),
-    ),
-    device(
-        "container_fs_reads_total",
-        "Reads from a block device",
-        |d| whole(d.reads),
-    ),
-    device(
-        "container_fs_writes_total",
-        "Writes to a block device",
-        |d| whole(d.writes),
-    ),
-    interface(
-        "container_network_receive_bytes_total",
-        "Bytes received",
-        |i| whole(Some(i.rx_bytes)),
-    ),
-    interface(
-        "container_network_receive_packets_total",
-        "Packets received",
-        |i| whole(Some(i.rx_packets)),
-    ),
-    interface(
-        "container_network_receive_errors_total",
-        "Packets received with errors",
-        |i| whole(Some(i.rx_errors)),
-    ),
-    interface(
-        "container_network_receive_packets_dropped_total",
-        "Packets received and dropped",
-        |i| whole(Some(i.rx_dropped)),
-    ),
-    interface(
-        "container_network_transmit_bytes_total",
-        "Bytes sent",
-        |i| whole(Some(i.tx_bytes)),
-    ),
-    interface(
-        "container_network_transmit_packets_total",
-        "Packets sent",
-        |i| whole(Some(i.tx_packets)),
-    ),
-    interface(
-        "container_network_transmit_errors_total",
-        "Packets that could not be sent",
-        |i| whole(Some(i.tx_errors)),
-    ),
-    interface(
-        "container_network_transmit_packets_dropped_total",
-        "Packets dropped instead of sent",
-        |i| whole(Some(i.tx_dropped)),
-    ),
-    hugetlb("container_hugetlb_usage_bytes", "Huge pages", |h| {
-        whole(h.usage)
-    }),
-    hugetlb(
-        "container_hugetlb_max_usage_bytes",
-        "Highest usage of huge pages so far",
-        |h| whole(h.max),
-    ),
-    hugetlb(
-        "container_hugetlb_failcnt",
-        "Times that usage of huge pages hit the limit",
-        |h| whole(h.failcnt),
-    ),
-];
+static FAMILIES: &[Family] = families! {
+    container_last_seen: Time(), "When the container was read, in seconds since 1970";
+    container_start_time_seconds: Container(|c| nanoseconds(c.details.started)), "When the container began, since 1970";
+
+    container_cpu_usage_seconds_total:
+        Labelled(&[(&[("cpu", "total")], |c| nanoseconds(c.usage.cpu.total))]), "CPU time, user and system";
+    container_cpu_user_seconds_total: Container(|c| nanoseconds(c.usage.cpu.user)), "User CPU time";
+    container_cpu_system_seconds_total: Container(|c| nanoseconds(c.usage.cpu.system)), "System CPU time";
+    container_cpu_cfs_periods_total:
+        Container(|c| with_quota(c, whole(c.usage.cpu.periods))), "Periods in which there was a quota of CPU time";
+    container_cpu_cfs_throttled_periods_total:
+        Container(|c| with_quota(c, whole(c.usage.cpu.throttled_periods))), "Periods in which the quota was used up";
+    container_cpu_cfs_throttled_seconds_total:
+        Container(|c| with_quota(c, nanoseconds(c.usage.cpu.throttled_time))), "Time that the container was throttled";
+
+    container_pressure_cpu_waiting_seconds_total:
+        Container(|c| waiting(&c.usage.cpu.pressure)), "Time that some task waited for the CPU";
+    container_pressure_cpu_stalled_seconds_total:
+        Container(|c| stalled(&c.usage.cpu.pressure)), "Time that all tasks waited for the CPU";
+    container_pressure_memory_waiting_seconds_total:
+        Container(|c| waiting(&c.usage.memory.pressure)), "Time that some task waited for memory";
+    container_pressure_memory_stalled_seconds_total:
+        Container(|c| stalled(&c.usage.memory.pressure)), "Time that all tasks waited for memory";
+    container_pressure_io_waiting_seconds_total:
+        Container(|c| waiting(&c.usage.io_pressure)), "Time that some task waited for I/O";
+    container_pressure_io_stalled_seconds_total:
+        Container(|c| stalled(&c.usage.io_pressure)), "Time that all tasks waited for I/O";
+
+    container_memory_usage_bytes: Container(|c| whole(c.usage.memory.usage)), "Memory, page cache included";
+    container_memory_max_usage_bytes: Container(|c| whole(c.usage.memory.max)), "Highest memory usage so far";
+    container_memory_working_set_bytes:
+        Container(|c| whole(c.usage.memory.working_set)), "Memory without inactive page cache";
+    container_memory_rss: Container(|c| whole(c.usage.memory.rss)), "Anonymous memory, in bytes";
+    container_memory_cache: Container(|c| whole(c.usage.memory.cache)), "Page cache, in bytes";
+    container_memory_mapped_file: Container(|c| whole(c.usage.memory.mapped_file)), "Memory-mapped files, in bytes";
+    container_memory_swap: Container(|c| whole(c.usage.memory.swap)), "Swap, in bytes";
+    container_memory_kernel_usage:
+        Container(|c| whole(c.usage.memory.kernel)), "Memory of the kernel for the container, in bytes";
+    container_memory_failcnt: Container(|c| whole(c.usage.memory.failcnt)), "Times that memory usage hit the limit";
+    container_memory_failures_total: Labelled(&[
+        (&[("failure_type", "pgfault"), ("scope", "container")], |c| whole(c.usage.memory.page_faults)),
+        (&[("failure_type", "pgmajfault"), ("scope", "container")], |c| whole(c.usage.memory.major_page_faults)),
+    ]), "Page faults";
+    container_oom_events_total:
+        Container(|c| whole(c.usage.memory.oom_kills)), "OOM kills since this server watches the container";
+
+    container_threads: Container(|c| whole(c.usage.pids)), "Tasks (threads)";
+    container_threads_max: Container(|c| whole(c.usage.pids_limit)), "Limit of tasks";
+
+    container_spec_memory_limit_bytes: Container(|c| whole(c.usage.memory.limit)), "Limit of memory";
+    container_spec_memory_swap_limit_bytes:
+        Container(|c| whole(c.usage.memory.swap_limit)), "Limit of memory and swap together";
+    container_spec_cpu_quota:
+        Container(|c| whole(c.details.cpu_quota)), "CPU time that may be used in each period, in microseconds";
+    container_spec_cpu_period:
+        Container(|c| whole(c.details.cpu_period)), "Period of the quota of CPU time, in microseconds";
+    container_spec_cpu_shares:
+        Container(|c| whole(c.details.cpu_shares)), "Weight in the distribution of CPU time";
+
+    container_fs_reads_bytes_total: Devices(|d| whole(d.read_bytes)), "Bytes read from a block device";
+    container_fs_writes_bytes_total: Devices(|d| whole(d.written_bytes)), "Bytes written to a block device";
+    container_fs_reads_total: Devices(|d| whole(d.reads)), "Reads from a block device";
+    container_fs_writes_total: Devices(|d| whole(d.writes)), "Writes to a block device";
+
+    container_network_receive_bytes_total: Interfaces(|i| i.rx_bytes), "Bytes received";
+    container_network_receive_packets_total: Interfaces(|i| i.rx_packets), "Packets received";
+    container_network_receive_errors_total: Interfaces(|i| i.rx_errors), "Packets received with errors";
+    container_network_receive_packets_dropped_total: Interfaces(|i| i.rx_dropped), "Packets received and dropped";
+    container_network_transmit_bytes_total: Interfaces(|i| i.tx_bytes), "Bytes sent";
+    container_network_transmit_packets_total: Interfaces(|i| i.tx_packets), "Packets sent";
+    container_network_transmit_errors_total: Interfaces(|i| i.tx_errors), "Packets that could not be sent";
+    container_network_transmit_packets_dropped_total: Interfaces(|i| i.tx_dropped), "Packets dropped, not sent";
+
+    container_hugetlb_usage_bytes: Hugetlb(|h| whole(h.usage)), "Huge pages";
+    container_hugetlb_max_usage_bytes: Hugetlb(|h| whole(h.max)), "Highest usage of huge pages so far";
+    container_hugetlb_failcnt: Hugetlb(|h| whole(h.failcnt)), "Times that usage of huge pages hit the limit";
+};
 
 #[cfg(test)]
 mod tests {
