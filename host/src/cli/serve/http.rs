@@ -99,7 +99,7 @@ impl Server {
                     };
                     if is_head {
                         // What makes a stream ends with it.
-                        *response.body_mut() = Body::default();
+                        *response.body_mut() = Either::Left(Full::default());
                     }
                     protect(response.headers_mut());
                     Ok::<_, Infallible>(response)
