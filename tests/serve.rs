@@ -1168,7 +1168,7 @@ impl Prometheus {
             log: Arc::default(),
         };
         wait_until("Prometheus is ready", 60, || {
-            TcpStream::connect(address).is_ok()
+            TcpStream::connect(address).is_ok() && server.get("/-/ready").status == 200
         });
         Self {
             server,
