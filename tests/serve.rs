@@ -518,6 +518,38 @@ fn containers_that_have_gone_leave_no_series() {
 }
 
 #[test]
+fn a_share_of_cpu_time_that_falls_is_held() {
+    // The idle container has all of the CPU time, until the other one has used as much.
+    let sample = |cgroup: u64, busy: u64| {
+        json!({"root_container": "idle", "cgroup_cpu_usage": cgroup, "containers": [
+            {"id": "idle", "pids_count": 1, "cpu_usage": 100_000_000_000_u64},
+            {"id": "busy", "pids_count": 1, "cpu_usage": busy},
+        ]})
+    };
+    let samples = [
+        sample(120_000_000_000, 0),
+        sample(210_000_000_000, 100_000_000_000),
+    ];
+    let (_directory, spec) = scenario(&samples.map(|sample| format!("{sample}\n")).concat());
+    let server = Server::start(&spec, &["--max-age", "1ns"]);
+    let total = |metrics: &BTreeMap<String, f64>, id: &str| {
+        value(metrics, "container_cpu_usage_seconds_total", id)
+    };
+    let first = server.metrics();
+    assert_eq!(
+        (total(&first, "idle"), total(&first, "busy")),
+        (Some(120.0), Some(0.0))
+    );
+    assert_eq!(first["eventout_values_held_total"], 0.0);
+    let second = server.metrics();
+    assert_eq!(
+        (total(&second, "idle"), total(&second, "busy")),
+        (Some(120.0), Some(105.0))
+    );
+    assert_eq!(second["eventout_values_held_total"], 1.0);
+}
+
+#[test]
 fn containers_of_one_network_namespace_report_it_once() {
     let container = |id: &str| {
         let mut container = full();
@@ -651,7 +683,8 @@ fn the_document_has_what_is_known_and_nothing_else() {
 #[test]
 fn a_container_is_found_by_its_id_a_prefix_or_its_name() {
     let ids = ["web", "web1", "db", "a/b c"];
-    let containers = ids.map(|id| json!({"id": id, "pids_count": 1}));
+    let mut containers = ids.map(|id| json!({"id": id, "pids_count": 1}));
+    containers[2]["details"] = json!({"name": "postgres", "pod": "shop"});
     let sample = json!({"root_container": "web", "containers": containers});
     let (_directory, spec) = scenario(&sample.to_string());
     let server = Server::start(&spec, &[]);
@@ -659,6 +692,8 @@ fn a_container_is_found_by_its_id_a_prefix_or_its_name() {
         ("web", "web"),
         ("web1", "web1"),
         ("d", "db"),
+        ("postgres", "db"),
+        ("shop/postgres", "db"),
         ("a/b%20c", "a/b c"),
         ("a%2Fb", "a/b c"),
     ] {

@@ -280,20 +280,24 @@ fn percent_decode(path: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
-/// Finds a container by its ID, a unique prefix of it, or a unique name.
-fn find<'a>(view: &'a View, id: &str) -> Result<&'a Container, StatusCode> {
-    let is_id = |c: &&Container| c.info.id == id;
-    let is_prefix = |c: &&Container| !id.is_empty() && c.info.id.starts_with(id);
-    let is_name = |c: &&Container| c.name() == id;
-    let all = || view.containers.iter();
-    if let Some(container) = all().find(is_id) {
-        return Ok(container);
-    }
-    let mut found: Vec<_> = all().filter(is_prefix).take(2).collect();
-    if found.is_empty() {
-        found = all().filter(is_name).take(2).collect();
-    }
-    match found[..] {
+/// Finds the container that `text` means, as the command line does: by its ID, its name, or the beginning of its ID.
+fn find<'a>(view: &'a View, text: &str) -> Result<&'a Container, StatusCode> {
+    let is_id = |c: &Container| c.info.id == text;
+    let is_name = |c: &Container| {
+        let name = c.details.name.as_deref();
+        let in_pod = text
+            .split_once('/')
+            .is_some_and(|(pod, own)| c.details.pod.as_deref() == Some(pod) && name == Some(own));
+        name == Some(text) || in_pod
+    };
+    let is_prefix = |c: &Container| !text.is_empty() && c.info.id.starts_with(text);
+    let all = |means: &dyn Fn(&Container) -> bool| {
+        let found = view.containers.iter().filter(|container| means(container));
+        found.take(2).collect::<Vec<_>>()
+    };
+    let means: [&dyn Fn(&Container) -> bool; 3] = [&is_id, &is_name, &is_prefix];
+    let found = means.map(all).into_iter().find(|found| !found.is_empty());
+    match found.unwrap_or_default()[..] {
         [container] => Ok(container),
         [] => Err(StatusCode::NOT_FOUND),
         _ => Err(StatusCode::CONFLICT),
