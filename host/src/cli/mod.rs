@@ -12,4 +12,5 @@ pub(crate) mod record;
 mod repeats;
 mod signals;
 mod stream;
+pub(crate) mod top;
 pub(crate) mod view;

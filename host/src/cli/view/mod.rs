@@ -1,14 +1,17 @@
 //! Samples for those who look at usage: `top`, and `serve` with its metrics and its page.
 
 mod hold;
+mod rates;
 mod usage;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use eventout::{ContainerInfo, Details, Error, ErrorKind, Monitor, Result};
 
 use hold::Hold;
+pub(crate) use rates::Rates;
 pub(crate) use usage::{Device, Pressure, Usage};
 
 /// The containers of a source at one moment.
@@ -27,6 +30,8 @@ pub(crate) struct View {
 
 /// A container in a [`View`].
 pub(crate) struct Container {
+    /// When its sandbox was read, which may be long after the first one of the view.
+    pub(crate) instant: Instant,
     pub(crate) info: ContainerInfo,
     pub(crate) details: Arc<Details>,
     pub(crate) usage: Usage,
@@ -68,7 +73,15 @@ impl Viewer {
         let mut sample = self.monitor.sample()?;
         let mut errors = Vec::new();
         let mut containers = Vec::new();
+        // A sandbox is read once, with the first of its containers.
+        let mut sandboxes = HashMap::new();
         for info in sample.containers()? {
+            let instant = match sandboxes.get(&info.sandbox) {
+                Some(instant) => *instant,
+                None => *sandboxes
+                    .entry(info.sandbox.clone())
+                    .or_insert_with(Instant::now),
+            };
             let event = match sample.stats(&info.id) {
                 Ok(event) => event,
                 Err(e) => {
@@ -81,6 +94,7 @@ impl Viewer {
             };
             let details = sample.details(&info.id).unwrap_or_default();
             containers.push(Container {
+                instant,
                 usage: Usage::from(event.data),
                 details,
                 info,
