@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::Container;
+use eventout::NetworkInterface;
+
+use super::{Container, Device};
 
 /// The increase of counters from one reading of a container to the next one, by time. `None` means that it is not known:
 /// the container was not there before, a counter is missing, or it fell, since it began again.
@@ -39,16 +41,16 @@ impl Rates {
         let (old, new) = (&before.usage, &after.usage);
         let nanos = interval.as_nanos();
         let per_second = |bytes: Option<u64>| ratio(bytes?, 1_000_000_000, nanos);
-        let interfaces = |bytes: fn(&eventout::NetworkInterface) -> u64| {
-            let is_same = |a: &eventout::NetworkInterface, b: &_| a.name == b.name;
+        let interfaces = |bytes: fn(&NetworkInterface) -> u64| {
+            let is_same = |a: &NetworkInterface, b: &NetworkInterface| a.name == b.name;
             let sum = sum(&old.interfaces, &new.interfaces, is_same, |i| {
                 Some(bytes(i))
             });
             per_second(sum)
         };
-        let devices = |bytes: fn(&super::Device) -> Option<u64>| {
-            let number = |device: &super::Device| (device.major, device.minor);
-            let is_same = |a: &_, b: &_| number(a) == number(b);
+        let devices = |bytes: fn(&Device) -> Option<u64>| {
+            let number = |device: &Device| (device.major, device.minor);
+            let is_same = |a: &Device, b: &Device| number(a) == number(b);
             per_second(sum(&old.devices, &new.devices, is_same, bytes))
         };
         let cpu = increase(old.cpu.total, new.cpu.total);
@@ -105,9 +107,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use eventout::{ContainerInfo, Details, NetworkInterface};
+    use eventout::{ContainerInfo, Details};
 
-    use super::super::{Device, Usage};
+    use super::super::Usage;
     use super::*;
 
     /// A container of which nothing is known.
