@@ -185,7 +185,7 @@ pub(crate) struct TopArgs {
     #[arg(long, value_enum, value_name = "COLUMN", default_value = "cpu")]
     pub(crate) sort: Column,
 
-    /// Print the values once, after two samples, and exits.
+    /// Print the values after two samples, and exit.
     #[arg(long)]
     pub(crate) once: bool,
 

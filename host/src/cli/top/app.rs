@@ -23,7 +23,7 @@ pub(super) enum Page {
     Help,
 }
 
-/// What a key asks of the program.
+/// What the program does after a key.
 #[derive(Debug, PartialEq)]
 pub(super) enum Action {
     Draw,

@@ -38,7 +38,7 @@ pub(super) struct Table {
     sort: Column,
     is_reversed: bool,
     filter: String,
-    /// The ID of the selected container. `None` before one is chosen, or once it has gone.
+    /// The ID of the selected container, which may be away. `None` before one is chosen.
     selected: Option<String>,
     /// The position of the selected row among those that are shown.
     cursor: usize,

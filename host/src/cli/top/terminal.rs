@@ -142,7 +142,7 @@ pub(super) fn watch(signals: Option<Signals>, messages: &SyncSender<Message>) ->
             if poll(&mut fds, None).is_err() {
                 continue;
             }
-            let [is_continued, is_gone, ..] = [&fds[0], &fds[1]].map(|fd| !fd.revents().is_empty());
+            let [is_continued, is_gone] = [&fds[0], &fds[1]].map(|fd| !fd.revents().is_empty());
             let is_signalled = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
             drop(fds);
             if is_gone || is_signalled {

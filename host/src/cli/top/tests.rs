@@ -449,3 +449,37 @@ fn any_size_of_the_terminal_will_do() {
         }
     }
 }
+
+/// Prints what it takes: `cargo test --release --bins -- ten_thousand --nocapture`.
+#[test]
+fn ten_thousand_containers_fit_a_screen() {
+    let begin = Instant::now();
+    let mut app = App::new(&UNICODE, Column::Cpu, Duration::from_secs(1));
+    let ids: Vec<_> = (0..10_000u64)
+        .map(|n| format!("{:064x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    let cpu = |n: u64, second: u64| second * (n * 7919 % 1000);
+    let view = |second| {
+        let containers = ids.iter().zip(0..);
+        let containers: Vec<_> = containers
+            .map(|(id, n)| (id.as_str(), cpu(n, second)))
+            .collect();
+        cpu_view(begin, second, &containers)
+    };
+    let views: Vec<_> = (0..5).map(view).collect();
+    for view in views {
+        let start = Instant::now();
+        app.update(Ok(view));
+        let updated = start.elapsed();
+        let (lines, _) = draw(&mut app, begin, 200, 60);
+        println!("update {updated:?}, draw {:?}", start.elapsed() - updated);
+        assert_eq!(lines.len(), 60);
+    }
+    let start = Instant::now();
+    press(&mut app, "a");
+    let sorted = start.elapsed();
+    let (lines, _) = draw(&mut app, begin, 200, 60);
+    println!("sort {sorted:?}, draw {:?}", start.elapsed() - sorted);
+    assert!(lines[2].starts_with(&format!("{:064x}", 0)), "{}", lines[2]);
+    assert_eq!(names(&mut app, 60).len(), 57);
+}
