@@ -38,12 +38,11 @@ impl Terminal {
             ])
             .arg("exec bash --norc --noprofile -i")
             .env("P", program().get_program())
-            .env("PS1", "$ ")
             .env("LC_ALL", "C.UTF-8")
             .env_remove("NO_COLOR")
             .env_remove("TMUX");
         run(&mut command);
-        terminal.wait_for("$");
+        terminal.wait_for("bash-");
         Some(terminal)
     }
 

@@ -63,6 +63,10 @@ impl Symbols {
 
     /// Returns the beginning of a text from outside, fit for the terminal.
     pub(super) fn clean(&self, text: &str) -> String {
+        // Nearly every name, of which there may be thousands.
+        if text.len() < 256 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return text.to_owned();
+        }
         let clean = clean(text);
         match self.is_ascii {
             true => clean.replace(|c: char| !c.is_ascii(), "?"),
