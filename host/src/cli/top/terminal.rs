@@ -15,6 +15,7 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{event, execute};
+use ratatui::layout::Rect;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, kill_current_process_group};
 use signal_hook::consts::SIGCONT;
@@ -96,7 +97,10 @@ impl Screen {
     pub(super) fn resume(&mut self) -> io::Result<()> {
         disable_raw_mode()?;
         enter()?;
-        self.terminal.clear()
+        // Unlike `clear`, it does not query the position of the cursor, which the thread that reads keys would get.
+        let size = self.terminal.size()?;
+        self.terminal
+            .resize(Rect::new(0, 0, size.width, size.height))
     }
 }
 
