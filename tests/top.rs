@@ -282,7 +282,11 @@ fn a_terminal_without_unicode_or_colours_gets_none() {
     let file = terminal.file("full.jsonl");
     fs::write(&file, full).expect("a file");
     let args = format!("--source scenario:{} top", file.display());
-    let coloured = || run(terminal.tmux().args(["capture-pane", "-p", "-e"])).contains("\x1b[31m");
+    let coloured = || {
+        let screen = run(terminal.tmux().args(["capture-pane", "-p", "-e"]));
+        // Red, of 8 or of 256 colours.
+        screen.contains("\x1b[31m") || screen.contains("\x1b[38;5;1m")
+    };
     terminal.top(&args);
     terminal.wait_for("größe");
     wait_until("it is red", 60, coloured);
