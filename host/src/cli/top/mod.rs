@@ -73,7 +73,7 @@ fn show(args: &TopArgs, viewer: Viewer, signals: Option<Signals>) -> io::Result<
     // A terminal that is slow slows the others down.
     let (sender, messages) = sync_channel(1);
     terminal::watch(signals.clone(), &sender)?;
-    sample(viewer, args.interval, sender);
+    sample(viewer, args.interval, sender)?;
     screen.draw(&mut app)?;
     loop {
         let first = match messages.recv_timeout(Duration::from_secs(1)) {
@@ -104,11 +104,12 @@ fn show(args: &TopArgs, viewer: Viewer, signals: Option<Signals>) -> io::Result<
 }
 
 /// Sends views at each interval from a thread of its own: a source may stall, and keys never wait for it.
-fn sample(mut viewer: Viewer, interval: Duration, messages: SyncSender<Message>) {
-    thread::spawn(move || {
+fn sample(mut viewer: Viewer, interval: Duration, messages: SyncSender<Message>) -> io::Result<()> {
+    thread::Builder::new().spawn(move || {
         let start = Instant::now();
         while messages.send(Message::View(viewer.view())).is_ok() {
             thread::sleep(PollArgs { interval }.until_next_tick(start.elapsed()));
         }
-    });
+    })?;
+    Ok(())
 }

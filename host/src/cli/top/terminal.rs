@@ -124,16 +124,16 @@ fn leave() {
 /// Sends what happens on the terminal, from threads of their own.
 pub(super) fn watch(signals: Option<Signals>, messages: &SyncSender<Message>) -> io::Result<()> {
     let input = messages.clone();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         // At the end of the terminal this never returns, which the other thread notices.
         while let Ok(event) = event::read()
             && input.send(Message::Input(event)).is_ok()
         {}
-    });
+    })?;
     let (mut continued, handler) = UnixStream::pair()?;
     low_level::pipe::register(SIGCONT, handler)?;
     let messages = messages.clone();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         loop {
             let stdin = io::stdin();
             // A hang-up is reported without a request.
@@ -163,6 +163,6 @@ pub(super) fn watch(signals: Option<Signals>, messages: &SyncSender<Message>) ->
         thread::sleep(Duration::from_secs(1));
         let _ = disable_raw_mode();
         process::exit(signals.and_then(|signals| signals.exit_code()).unwrap_or(0));
-    });
+    })?;
     Ok(())
 }
