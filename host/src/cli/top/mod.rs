@@ -59,7 +59,7 @@ pub(crate) fn run(args: &TopArgs, source: Box<dyn Source>, out: &mut Output) -> 
 /// What the loop waits for.
 enum Message {
     View(Result<View>),
-    Input(Event),
+    Input(io::Result<Event>),
     /// The program was stopped, and goes on.
     Continued,
     /// There was a signal, or the terminal is gone.
@@ -86,12 +86,16 @@ fn show(args: &TopArgs, viewer: Viewer, signals: Option<Signals>) -> io::Result<
         for message in first.into_iter().chain(messages.try_iter()) {
             match message {
                 Message::View(view) => app.update(view),
-                Message::Input(Event::Key(key)) => match app.press(key) {
-                    Action::Draw => {}
-                    Action::Suspend => screen.suspend()?,
-                    end @ (Action::Quit | Action::Interrupt) => return Ok(end),
-                },
-                Message::Input(_) => {}
+                Message::Input(event) => {
+                    // All others are reasons to draw.
+                    if let Event::Key(key) = event? {
+                        match app.press(key) {
+                            Action::Draw => {}
+                            Action::Suspend => screen.suspend()?,
+                            end @ (Action::Quit | Action::Interrupt) => return Ok(end),
+                        }
+                    }
+                }
                 Message::Continued => screen.resume()?,
                 Message::End => return Ok(Action::Quit),
             }

@@ -125,10 +125,14 @@ fn leave() {
 pub(super) fn watch(signals: Option<Signals>, messages: &SyncSender<Message>) -> io::Result<()> {
     let input = messages.clone();
     thread::Builder::new().spawn(move || {
-        // At the end of the terminal this never returns, which the other thread notices.
-        while let Ok(event) = event::read()
-            && input.send(Message::Input(event)).is_ok()
-        {}
+        loop {
+            // At the end of the terminal this never returns, which the other thread notices.
+            let event = event::read();
+            let is_last = event.is_err();
+            if input.send(Message::Input(event)).is_err() || is_last {
+                return;
+            }
+        }
     })?;
     let (mut continued, handler) = UnixStream::pair()?;
     low_level::pipe::register(SIGCONT, handler)?;
