@@ -68,9 +68,8 @@ fn summary(app: &App, now: Instant) -> (String, Style) {
             None => ("eventout  waiting for the first sample".to_owned(), BOLD),
         };
     };
-    let rows = app.table.rows();
-    let sources: BTreeSet<&str> = rows
-        .iter()
+    let rows = || app.table.rows();
+    let sources: BTreeSet<&str> = rows()
         .map(|row| row.container.info.source.as_str())
         .collect();
     let sources = match sources.len() {
@@ -84,12 +83,12 @@ fn summary(app: &App, now: Instant) -> (String, Style) {
         }
         n => format!(" of {n} sources"),
     };
-    let containers = match rows.len() {
+    let containers = match rows().len() {
         1 => "1 container".to_owned(),
         n => format!("{n} containers"),
     };
     let sum = |value: fn(&Row) -> Option<u64>| {
-        let known = rows.iter().filter_map(value);
+        let known = rows().filter_map(value);
         known.reduce(u64::saturating_add)
     };
     let cpu = symbols.known(sum(|row| row.rates.cpu), |cpu| {
@@ -163,7 +162,7 @@ fn table(app: &mut App, frame: &mut Frame<'_>, area: Rect) {
         ..area
     };
     app.height = body.height.into();
-    if app.table.rows().is_empty() && app.taken.is_some() {
+    if app.table.rows().len() == 0 && app.taken.is_some() {
         line(frame, body, 0, "no containers", Style::new());
     }
     for (at, (is_selected, row)) in app.table.on_screen(body.height.into()).enumerate() {

@@ -32,7 +32,8 @@ pub(super) struct Point {
 /// The containers of the last view, and a look at them.
 pub(super) struct Table {
     symbols: &'static Symbols,
-    rows: Vec<Row>,
+    #[expect(clippy::vec_box, reason = "thousands of them move at each view")]
+    rows: Vec<Box<Row>>,
     /// The rows that are shown, in their order, as indices.
     order: Vec<usize>,
     sort: Column,
@@ -64,36 +65,38 @@ impl Table {
     /// Takes the containers of the next view.
     pub(super) fn update(&mut self, containers: Vec<Container>) {
         let rows = std::mem::take(&mut self.rows).into_iter();
-        let mut before: HashMap<String, Row> = rows
+        let mut before: HashMap<String, Box<Row>> = rows
             .map(|row| (row.container.info.id.clone(), row))
             .collect();
-        let next = containers.into_iter().map(|container| {
-            let old = before.remove(&container.info.id);
-            let old = old.filter(|old| container.is(&old.container));
-            let rates = match &old {
-                Some(old) => Rates::between(&old.container, &container),
-                None => Rates::default(),
+        for container in containers {
+            let mut row = match before.remove(&container.info.id) {
+                Some(mut row) if container.is(&row.container) => {
+                    row.rates = Rates::between(&row.container, &container);
+                    row.container = container;
+                    row
+                }
+                _ => Box::new(Row {
+                    name: String::new(),
+                    container,
+                    rates: Rates::default(),
+                    history: VecDeque::new(),
+                }),
             };
-            let mut history = old.map(|old| old.history).unwrap_or_default();
-            if history.len() == HISTORY {
-                history.pop_front();
-            }
-            history.push_back(Point {
-                cpu: rates.cpu,
-                memory: container.usage.memory.working_set,
-            });
-            let name = match &container.details.pod {
+            let container = &row.container;
+            row.name = match &container.details.pod {
                 Some(pod) => self.symbols.clean(&format!("{pod}/{}", container.name())),
                 None => self.symbols.clean(container.name()),
             };
-            Row {
-                name,
-                container,
-                rates,
-                history,
+            if row.history.len() == HISTORY {
+                row.history.pop_front();
             }
-        });
-        self.rows = next.collect();
+            let point = Point {
+                cpu: row.rates.cpu,
+                memory: row.container.usage.memory.working_set,
+            };
+            row.history.push_back(point);
+            self.rows.push(row);
+        }
         self.arrange();
     }
 
@@ -201,7 +204,7 @@ impl Table {
     }
 
     /// Returns all rows.
-    pub(super) fn rows(&self) -> &[Row] {
-        &self.rows
+    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = &Row> {
+        self.rows.iter().map(AsRef::as_ref)
     }
 }
