@@ -181,12 +181,12 @@ impl Table {
 
     /// Returns the selected row, if there is any.
     pub(super) fn selected_row(&self) -> Option<&Row> {
-        self.order.get(self.cursor).map(|at| &self.rows[*at])
+        self.order.get(self.cursor).map(|at| &*self.rows[*at])
     }
 
     /// Returns the row of a container.
     pub(super) fn row(&self, id: &str) -> Option<&Row> {
-        self.rows.iter().find(|row| row.container.info.id == id)
+        self.rows().find(|row| row.container.info.id == id)
     }
 
     /// Returns the rows that are on a screen of that height, each with whether it is the selected one.
@@ -195,12 +195,12 @@ impl Table {
         let end = self.order.len().saturating_sub(height);
         self.top = self.top.clamp(lowest, self.cursor.max(lowest)).min(end);
         let shown = self.order.iter().enumerate().skip(self.top).take(height);
-        shown.map(|(at, row)| (at == self.cursor, &self.rows[*row]))
+        shown.map(|(at, row)| (at == self.cursor, &*self.rows[*row]))
     }
 
     /// Returns the rows that are shown, in their order.
     pub(super) fn shown(&self) -> impl ExactSizeIterator<Item = &Row> {
-        self.order.iter().map(|at| &self.rows[*at])
+        self.order.iter().map(|at| &*self.rows[*at])
     }
 
     /// Returns all rows.
