@@ -24,5 +24,5 @@ fn people_see_in_the_page_what_containers_use() {
         .expect("node runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("pass 12"), "{text}");
+    assert!(text.contains("pass 13"), "{text}");
 }

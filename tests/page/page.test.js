@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,6 +39,12 @@ function serve(source, port = 0) {
     ended.then(() => reject(new Error(`it has ended: ${text}`)));
   });
 }
+
+const launch = () => chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'],
+});
 
 /** Writes a scenario of that many samples. */
 function scenario(name, samples, sandboxesOf) {
@@ -113,11 +119,7 @@ const POD = scenario('pod.jsonl', 3000, (at) => [
 test('the page', async (t) => {
   let server = await serve(POD);
   t.after(() => server.stop());
-  const browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync'],
-  });
+  const browser = await launch();
   t.after(() => browser.close());
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
   page.setDefaultTimeout(60_000);
@@ -322,6 +324,29 @@ test('the page', async (t) => {
   assert.deepEqual(complaints, []);
 });
 
+test('a source that cannot be read', async (t) => {
+  const cgroups = join(directory, 'cgroups');
+  const away = join(directory, 'away');
+  mkdirSync(join(cgroups, 'c'), { recursive: true });
+  for (const [file, content] of [['../cgroup.controllers', 'memory\n'], ['memory.current', '4096\n'], ['pids.current', '3\n']]) {
+    writeFileSync(join(cgroups, 'c', file), content);
+  }
+  const server = await serve(`cgroup:${cgroups}`);
+  t.after(() => server.stop());
+  const browser = await launch();
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  page.setDefaultTimeout(60_000);
+  await page.goto(server.url);
+  const memory = page.locator('#containers tbody').getByText('4.0 KiB');
+  await memory.waitFor();
+  renameSync(cgroups, away);
+  await page.getByText(/^The source cannot be read: cannot list cgroup:.* The values are those of /).waitFor();
+  await memory.waitFor();
+  renameSync(away, cgroups);
+  await page.locator('#problem').waitFor({ state: 'hidden' });
+});
+
 test('10,000 containers', async (t) => {
   const many = (at) => Array.from({ length: 100 }, (_, pod) => ({
     root_container: `${pod}-0`,
@@ -329,7 +354,7 @@ test('10,000 containers', async (t) => {
   }));
   const server = await serve(scenario('many.jsonl', 3, many));
   t.after(() => server.stop());
-  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--headless', '--no-sandbox', '--disable-gpu'] });
+  const browser = await launch();
   t.after(() => browser.close());
   const page = await browser.newPage();
   page.setDefaultTimeout(120_000);
