@@ -42,12 +42,11 @@ impl Server {
         let address = line.trim().strip_prefix("note: serving http://");
         let address = address.and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address: {line}"));
-        let log = Arc::default();
+        let log: Arc<Mutex<String>> = Arc::default();
         let copy = Arc::clone(&log);
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                let mut log: std::sync::MutexGuard<'_, String> =
-                    copy.lock().expect("nobody panics");
+                let mut log = copy.lock().expect("nobody panics");
                 log.push_str(&line);
                 log.push('\n');
             }

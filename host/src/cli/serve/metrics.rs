@@ -190,8 +190,8 @@ impl Scrape {
                 Some(sample.errors.into()),
             ),
             (
-                "eventout_counter_held_total",
-                "Counters that were kept from going backwards",
+                "eventout_values_held_total",
+                "Values of counters that would have gone backwards, and were held",
                 Some(sample.held.into()),
             ),
             (
