@@ -149,7 +149,7 @@ struct Containerd {
 
 impl Containerd {
     fn start() -> Self {
-        let v1 = PureV1::new();
+        let v1 = PureV1::mount();
         let place = Place::new("containerd");
         let path = |name: &str| place.path(name).display().to_string();
         let config = format!(
@@ -315,7 +315,7 @@ struct Podman {
 impl Podman {
     fn new() -> Self {
         Self {
-            _v1: PureV1::new(),
+            _v1: PureV1::mount(),
             containers: Vec::new(),
             place: Place::new("podman"),
         }

@@ -266,7 +266,7 @@ impl PureV1 {
     ///
     /// Where it can't be mounted.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn mount() -> Self {
         let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
         let in_v2 = controllers.is_ok_and(|controllers| controllers.trim() == "hugetlb");
         let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

@@ -325,7 +325,7 @@ fn a_runc_container_is_as_its_interface_files_say() {
 fn a_crun_container_is_as_its_interface_files_say() {
     if can_run(&missing(&["crun", "busybox", "jq"])) {
         let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-        let _v1 = PureV1::new();
+        let _v1 = PureV1::mount();
         live("crun");
     }
 }
@@ -429,7 +429,7 @@ fn containers_have_the_details_that_runtimes_were_given() {
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let _v1 = PureV1::new();
+    let _v1 = PureV1::mount();
     details("runc");
     details("crun");
 }
@@ -441,7 +441,7 @@ fn without_a_source_the_runtime_that_knows_the_container_is_found() {
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let _v1 = PureV1::new();
+    let _v1 = PureV1::mount();
     let runc = Container::start("runc", None, "same");
     check(&runc, &["events", "--stats", &runc.id]);
     let listed = eventout(["list"]);
@@ -729,7 +729,7 @@ fn every_value_of_runc_lies_between_two_of_ours() {
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let _v1 = PureV1::new();
+    let _v1 = PureV1::mount();
     let _pages = HugePages::new(4);
     let huge = has_controller("hugetlb");
     let disk = {

@@ -130,8 +130,8 @@ fn a_container_may_be_called_by_its_name_or_by_the_beginning_of_its_id() {
         ("aa2", "aa2"),
     ] {
         for command in [&["events", "--stats"][..], &["record", "--once"]] {
-            let args = ["--source", &spec].iter().chain(command).chain([&name]);
-            let output = eventout(args);
+            let source = ["--source", &spec];
+            let output = eventout(source.iter().chain(command).chain([&name]));
             let line = printed(&output);
             assert!(line.contains(&format!(r#""id":"{id}""#)), "{name}: {line}");
         }

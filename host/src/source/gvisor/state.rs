@@ -15,7 +15,6 @@ use crate::linux::cgroup::SandboxCgroup;
 use crate::linux::file::{read_proc, read_regular};
 use crate::linux::mountinfo::Mounts;
 use crate::linux::network::namespace_of;
-use crate::source::state_dir::RuntimeKind;
 use crate::source::state_json::{not_a_state, of_config, read_json, text, timestamp};
 
 /// A state file of a container: the ID of the container, and that of its sandbox.
@@ -125,10 +124,7 @@ pub(super) fn details(file: &Path) -> (Details, u32) {
         started: text(&state, "/createdAt").and_then(timestamp),
         cgroup: sandbox.as_ref().and_then(Sandbox::cgroup),
         network_namespace: namespace_of(pid),
-        ..of_config(
-            RuntimeKind::Gvisor.name(),
-            state.get("spec").unwrap_or(&Value::Null),
-        )
+        ..of_config("gvisor", state.get("spec").unwrap_or(&Value::Null))
     };
     (details, pid)
 }
