@@ -420,6 +420,8 @@ fn details(runtime: &'static str) {
     // It is another one.
     let started = |listed: &Value| listed["started"].as_u64().expect("a number");
     assert!(started(&listed) < started(&again), "{listed} {again}");
+    drop(container);
+    let _ = fs::remove_dir_all(&state);
 }
 
 #[test]

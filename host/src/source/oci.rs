@@ -256,7 +256,6 @@ impl State {
 /// read or understood costs itself.
 pub(super) fn details(kind: RuntimeKind, state_file: &Path) -> Details {
     let state = read_json(state_file);
-    let created = text(&state, "/created").and_then(timestamp);
     let details = match kind {
         RuntimeKind::Crun => {
             // crun's own copy of the configuration in the bundle.
@@ -280,8 +279,7 @@ pub(super) fn details(kind: RuntimeKind, state_file: &Path) -> Details {
         }
     };
     Details {
-        started: created,
-        status: Some(Status::Stopped),
+        started: text(&state, "/created").and_then(timestamp),
         ..details
     }
 }
@@ -339,7 +337,6 @@ mod tests {
             annotations: [("io.kubernetes.cri.container-name", "web"), ("a", "b=c")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
-            status: Some(Status::Stopped),
             started: Some(1_795_433_123_495_761_464),
             cpu_quota: Some(30_000),
             cpu_period: Some(100_000),

@@ -12,8 +12,8 @@ use super::open::OpenContainers;
 use super::resolve::resolve;
 use super::state_dir::{RuntimeKind, StateDir};
 use super::{ContainerInfo, OomEvents, Source, check_file_name};
-use crate::details::Details;
-use crate::error::{Error, Result, bail, error};
+use crate::details::{Details, Status};
+use crate::error::{Error, ErrorKind, Result, bail, error};
 use crate::linux::file::is_absent;
 use crate::linux::mountinfo::Mounts;
 use crate::linux::process::Process;
@@ -165,10 +165,8 @@ impl Source for Runtimes {
     }
 
     fn resolve(&mut self, container: &str) -> Result<String> {
-        // What is wrong with an ID comes to light when it is read. To find one is faster than to list all.
-        if check_file_name(container).is_err() && !container.contains('/')
-            || self.find(container).is_ok()
-        {
+        // Finding an ID is faster than listing all.
+        if check_file_name(container).is_ok() && self.find(container).is_ok() {
             return Ok(container.to_owned());
         }
         resolve(self, container)
@@ -210,28 +208,26 @@ impl Source for Runtimes {
     }
 
     fn details(&mut self, container: &str) -> Result<Arc<Details>> {
-        let running = match self.running.contains(container) {
-            true => Err(error!(Source, "it is not open")),
-            false => {
-                check_file_name(container)?;
-                let (dir, file) = self.find(container)?;
-                if dir.kind == RuntimeKind::Gvisor {
-                    return self.sandboxes.details(&dir.root, &file);
-                }
-                match self.open(&dir, container) {
-                    Ok(running) => Ok(running),
-                    // It has ended, or has no cgroup to read.
-                    Err(_) => {
-                        return Ok(Arc::new(oci::details(dir.kind, &dir.state_file(container))));
-                    }
-                }
+        let mut opened = Err(error!(Source, "it is not open"));
+        if !self.running.contains(container) {
+            check_file_name(container)?;
+            let (dir, file) = self.find(container)?;
+            if dir.kind == RuntimeKind::Gvisor {
+                return self.sandboxes.details(&dir.root, &file);
             }
-        };
+            opened = self.open(&dir, container);
+            if let Err(e) = &opened {
+                let mut details = oci::details(dir.kind, &dir.state_file(container));
+                let has_ended = e.kind() == ErrorKind::ContainerNotFound;
+                details.status = has_ended.then_some(Status::Stopped);
+                return Ok(Arc::new(details));
+            }
+        }
         let Some(mounts) = &self.mounts else {
             return Ok(Arc::default());
         };
         let details = |running: &mut RunningContainer| running.details(mounts);
-        self.running.read(container, || running, details)
+        self.running.read(container, || opened, details)
     }
 
     fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
