@@ -182,7 +182,8 @@ test('the page', async (t) => {
 
   await t.test('shows hostile names and errors as text', async () => {
     const shown = await page.locator('#containers tbody a').evaluateAll((links) => links.map((link) => link.querySelector('bdi').textContent));
-    for (const name of HOSTILE) assert(shown.includes(name), name);
+    const visible = (name) => name.replace('\u202e', '\\u{202e}').replace('\n', '\\u{a}').replace('\u0007', '\\u{7}');
+    for (const name of HOSTILE) assert(shown.includes(visible(name)), name);
     await until('#problem summary', 'One error in the last sample');
     await page.locator('#problem summary').click();
     assert.match(await text('#problem li'), /it is <b>frozen<\/b>/);

@@ -174,6 +174,10 @@ impl Sampler {
         let mut last = None;
         while !self.latest.is_closed() {
             let lines = self.wait(last, watchdog);
+            if last.is_some_and(|last| last.elapsed() > self.pace.max_age) {
+                // Nobody may have it any more, and two of them are twice the memory.
+                self.latest.send_replace(None);
+            }
             let sample = self.sample(lines);
             last = Some(sample.began);
             self.latest.send_replace(Some(Arc::new(sample)));

@@ -221,6 +221,7 @@ fn devices(entries: &[eventout::BlkioEntry]) -> Vec<Device> {
         *bytes = entry.io_service_bytes.or(*bytes);
         *requests = entry.io_serviced.or(*requests);
     }
+    devices.shrink_to_fit();
     devices
 }
 
