@@ -7,17 +7,23 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use crate::bindings::types::NetworkInterface;
 
 /// Opens the list of the interfaces in the network namespace of a process. `None` if that is the namespace of
-/// the machine or of this program, or if it is unknown.
-pub(crate) fn interfaces_of(pid: u32) -> Option<File> {
-    let namespace = |process: &str| {
-        let namespace = fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
-        Some((namespace.dev(), namespace.ino()))
+/// the machine or of this program.
+///
+/// The namespaces of other users' processes can only be told apart with `CAP_SYS_PTRACE`.
+pub(crate) fn interfaces_of(pid: u32) -> io::Result<Option<File>> {
+    let namespace = |process: &str| -> io::Result<_> {
+        let namespace = fs::metadata(format!("/proc/{process}/ns/net"))?;
+        Ok((namespace.dev(), namespace.ino()))
     };
     let process = pid.to_string();
     let own = namespace(&process)?;
-    let shared = ["1", "self"].map(namespace).contains(&Some(own));
-    let file = File::open(format!("/proc/{process}/net/dev")).ok()?;
-    (!shared).then_some(file)
+    if ["1", "self"]
+        .map(|process| namespace(process).ok())
+        .contains(&Some(own))
+    {
+        return Ok(None);
+    }
+    File::open(format!("/proc/{process}/net/dev")).map(Some)
 }
 
 /// Reads the interfaces, excluding the loopback interface.

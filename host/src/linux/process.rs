@@ -28,21 +28,29 @@ impl Process {
             return Ok(None);
         };
         // First, so that what is read then is of this one, or there is nothing to read.
-        let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
-            Ok(pidfd) => Some(pidfd),
+        let process = match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(pidfd) => Some(Self::Pidfd(pidfd)),
             Err(Errno::SRCH) => return Ok(None),
             Err(_) => None,
         };
         let path = format!("/proc/{pid}/stat");
         let stat = match File::open(&path) {
             Ok(stat) => stat,
-            Err(e) if is_absent(&e) => return Ok(None),
-            Err(e) => return Err(e).context(path),
+            Err(e) => {
+                // One that runs may be hidden from this user (`hidepid`, proc(5)).
+                let is_hidden = match &process {
+                    Some(process) => process.is_running()?,
+                    None => false,
+                };
+                if is_absent(&e) && !is_hidden {
+                    return Ok(None);
+                }
+                return Err(e).context(path);
+            }
         };
         let now = Self::read(&stat).context(path)?;
         let same = now.is_some_and(|began| started.is_none_or(|started| started == began));
-        let process = pidfd.map_or(Self::Stat(stat), Self::Pidfd);
-        Ok(same.then_some(process))
+        Ok(same.then_some(process.unwrap_or(Self::Stat(stat))))
     }
 
     /// Returns whether it has not ended.

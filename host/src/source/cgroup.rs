@@ -1,16 +1,18 @@
 //! `cgroup[:ROOT]`: each child of one cgroup is a container.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::open::OpenContainers;
 use super::{ContainerInfo, OomEvents, Source, check_file_name};
-use crate::bindings::types::{NetworkInterface, Stats};
-use crate::error::{Context as _, Result, bail};
+use crate::bindings::types::NetworkInterface;
+use crate::error::{Context as _, Error, Result, bail};
 use crate::linux::cgroup::{Cgroup, CgroupPaths};
 use crate::linux::mountinfo::Mounts;
 use crate::snapshot::{Container, Format, Snapshot};
+use crate::text::shorten;
 
 /// The children of one cgroup.
 pub(super) struct Cgroups {
@@ -21,6 +23,7 @@ pub(super) struct Cgroups {
     mounts: Option<Mounts>,
     parent: CgroupPaths,
     cgroups: OpenContainers<Cgroup>,
+    warnings: Vec<Error>,
 }
 
 impl Cgroups {
@@ -42,6 +45,7 @@ impl Cgroups {
                 },
                 parent: CgroupPaths::default(),
                 cgroups: OpenContainers::default(),
+                warnings: Vec::new(),
             };
             cgroups.parent = cgroups.locate()?;
             Ok(cgroups)
@@ -95,12 +99,18 @@ impl Source for Cgroups {
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
         let open = || open(&self.name, &self.parent, container);
-        let read = |cgroup: &mut Cgroup| snapshot(cgroup, container, Vec::new());
-        self.cgroups.read(container, open, read).map(Arc::new)
+        let read = |cgroup: &mut Cgroup| snapshot(cgroup, container, Ok(Vec::new()));
+        let (snapshot, left_out) = self.cgroups.read(container, open, read)?;
+        self.warnings.extend(left_out);
+        Ok(Arc::new(snapshot))
     }
 
     fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
         Some(self)
+    }
+
+    fn warnings(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.warnings)
     }
 }
 
@@ -129,20 +139,27 @@ fn open(source: &str, parent: &CgroupPaths, id: &str) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// Reads a container that has a cgroup to itself, and so a sandbox of its own.
+/// Reads a container that has a cgroup to itself, and so a sandbox of its own. What cannot be read costs
+/// itself, and the errors say why.
 pub(super) fn snapshot(
     cgroup: &mut Cgroup,
     id: &str,
-    network_interfaces: Vec<NetworkInterface>,
-) -> Result<Snapshot> {
-    let stats = Stats {
-        network_interfaces,
-        ..cgroup.stats()?
-    };
+    interfaces: io::Result<Vec<NetworkInterface>>,
+) -> Result<(Snapshot, Vec<Error>)> {
+    let mut stats = cgroup.stats()?;
+    let mut left_out = Vec::from_iter(cgroup.take_failure());
+    match interfaces {
+        Ok(interfaces) => stats.network_interfaces = interfaces,
+        Err(e) => left_out.push(Error::from(e).context("cannot read its network interfaces")),
+    }
+    let left_out = left_out.into_iter().map(|e| {
+        let id = shorten(id);
+        e.context(format!("some values of container {id} are missing"))
+    });
     let total = stats.cpu.usage.total;
     // Of a cgroup whose tasks are not counted, all that is known is still of use.
     let pids_count = stats.pids.current.unwrap_or(0);
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         format: Format::Runc,
         root_container: id.to_owned(),
         memory_usage: stats.memory.usage.usage,
@@ -154,7 +171,8 @@ pub(super) fn snapshot(
             stats: Some(Box::new(stats)),
             error: None,
         }],
-    })
+    };
+    Ok((snapshot, left_out.collect()))
 }
 
 #[cfg(test)]

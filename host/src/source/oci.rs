@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -22,7 +23,7 @@ pub(super) struct RunningContainer {
     pub(super) is_alive: Option<bool>,
     cgroup: Cgroup,
     /// The interfaces of its network namespace, if that is not the machine's.
-    network: Option<File>,
+    network: io::Result<Option<File>>,
 }
 
 impl AsRef<Cgroup> for RunningContainer {
@@ -32,7 +33,8 @@ impl AsRef<Cgroup> for RunningContainer {
 }
 
 impl RunningContainer {
-    pub(super) fn snapshot(&mut self, id: &str) -> Result<Snapshot> {
+    /// Reads the container. What cannot be read costs itself, and the errors say why.
+    pub(super) fn snapshot(&mut self, id: &str) -> Result<(Snapshot, Vec<Error>)> {
         let is_alive = match self.is_alive.take() {
             Some(is_alive) => is_alive,
             None => self.process.is_running()?,
@@ -40,9 +42,11 @@ impl RunningContainer {
         if !is_alive {
             bail!(ContainerNotFound, "it is not running");
         }
-        // Interfaces that cannot be read cost themselves.
-        let interfaces = self.network.as_ref().map(read_interfaces);
-        let interfaces = interfaces.and_then(Result::ok).unwrap_or_default();
+        let interfaces = match &self.network {
+            Ok(Some(file)) => read_interfaces(file),
+            Ok(None) => Ok(Vec::new()),
+            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+        };
         cgroup::snapshot(&mut self.cgroup, id, interfaces)
     }
 }
