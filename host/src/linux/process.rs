@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::file::is_absent;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Result, bail};
 
 /// A process. Another one that gets its number is not taken for it.
 pub(crate) enum Process {
@@ -36,17 +36,16 @@ impl Process {
         let path = format!("/proc/{pid}/stat");
         let stat = match File::open(&path) {
             Ok(stat) => stat,
-            Err(e) => {
-                // One that runs may be hidden from this user (`hidepid`, proc(5)).
-                let is_hidden = match &process {
-                    Some(process) => process.is_running()?,
-                    None => false,
-                };
-                if is_absent(&e) && !is_hidden {
-                    return Ok(None);
+            Err(e) if !is_absent(&e) => return Err(e).context(path),
+            Err(_) => match &process {
+                Some(process) if process.is_running()? => {
+                    bail!(
+                        Source,
+                        "process {pid} is hidden in /proc (hidepid, proc(5))"
+                    )
                 }
-                return Err(e).context(path);
-            }
+                _ => return Ok(None),
+            },
         };
         let now = Self::read(&stat).context(path)?;
         let same = now.is_some_and(|began| started.is_none_or(|started| started == began));
