@@ -93,15 +93,66 @@ fn the_demo_needs_nothing() {
 }
 
 #[test]
-fn list_names_each_container_with_its_sandbox_and_source() {
+fn list_names_each_container_with_its_sandbox_and_source_and_what_is_known() {
     let output = eventout(["--source", "demo", "list"]);
     assert_eq!(
         printed(&output),
-        r#"{"id":"pause","sandbox":"pause","source":"demo"}
-{"id":"web","sandbox":"pause","source":"demo"}
-{"id":"db","sandbox":"pause","source":"demo"}
+        r#"{"id":"pause","sandbox":"pause","source":"demo","runtime":"gvisor"}
+{"id":"web","sandbox":"pause","source":"demo","runtime":"gvisor"}
+{"id":"db","sandbox":"pause","source":"demo","runtime":"gvisor"}
 "#
     );
+    let (_, named) = scenario(
+        "named",
+        r#"{"root_container":"a1","containers":[{"id":"a1","pids_count":1,"details":{"name":"web","pod":"shop","status":"paused"}}]}"#,
+    );
+    let output = eventout(["--source", &named, "list", "--format", "table"]);
+    assert_eq!(
+        printed(&output),
+        "NAME  ID  POD/SANDBOX  RUNTIME  STATUS  AGE\n\
+         web   a1  shop         gvisor   paused  -\n"
+    );
+}
+
+#[test]
+fn a_container_may_be_called_by_its_name_or_by_the_beginning_of_its_id() {
+    let container = |id: &str, name: &str| {
+        format!(r#"{{"id":"{id}","pids_count":1,"details":{{"name":"{name}","pod":"shop"}}}}"#)
+    };
+    let containers = [("aa1", "web"), ("aa2", "db"), ("b1", "db")];
+    let containers = containers.map(|(id, name)| container(id, name)).join(",");
+    let text = format!(r#"{{"root_container":"b1","containers":[{containers}]}}"#);
+    let (_, spec) = scenario("names", &text);
+    for (name, id) in [
+        ("web", "aa1"),
+        ("shop/web", "aa1"),
+        ("b", "b1"),
+        ("aa2", "aa2"),
+    ] {
+        for command in [&["events", "--stats"][..], &["record", "--once"]] {
+            let source = ["--source", &spec];
+            let output = eventout(source.iter().chain(command).chain([&name]));
+            let line = printed(&output);
+            assert!(line.contains(&format!(r#""id":"{id}""#)), "{name}: {line}");
+        }
+    }
+    for (name, why) in [
+        (
+            "aa",
+            r#""aa" is the beginning of the ID of 2 containers: "aa1", "aa2""#,
+        ),
+        (
+            "shop/db",
+            r#""shop/db" is the name of 2 containers: "aa2", "b1""#,
+        ),
+    ] {
+        let args = ["--source", &spec, "events", "--stats", name];
+        fails(&args, 1, &["cannot find container", why]);
+    }
+    // Cgroups have no names, but IDs.
+    let (_, live) = cgroup("beginnings");
+    let output = eventout(["--source", &live, "events", "--stats", "we"]);
+    assert!(printed(&output).contains(r#""id":"web""#));
 }
 
 #[test]

@@ -11,10 +11,6 @@ use crate::bindings::types::NetworkInterface;
 ///
 /// The namespaces of other users' processes can only be told apart with `CAP_SYS_PTRACE`.
 pub(crate) fn interfaces_of(pid: u32) -> io::Result<Option<File>> {
-    let namespace = |process: &str| -> io::Result<_> {
-        let namespace = fs::metadata(format!("/proc/{process}/ns/net"))?;
-        Ok((namespace.dev(), namespace.ino()))
-    };
     let process = pid.to_string();
     let own = namespace(&process)?;
     if ["1", "self"]
@@ -24,6 +20,18 @@ pub(crate) fn interfaces_of(pid: u32) -> io::Result<Option<File>> {
         return Ok(None);
     }
     File::open(format!("/proc/{process}/net/dev")).map(Some)
+}
+
+/// Returns the inode number of the network namespace of a process. `None` if it is unknown.
+pub(crate) fn namespace_of(pid: u32) -> Option<u64> {
+    let (_, inode) = namespace(&pid.to_string()).ok()?;
+    Some(inode)
+}
+
+/// Returns the device and the inode of the network namespace of a process.
+fn namespace(process: &str) -> io::Result<(u64, u64)> {
+    let namespace = fs::metadata(format!("/proc/{process}/ns/net"))?;
+    Ok((namespace.dev(), namespace.ino()))
 }
 
 /// Reads the interfaces, excluding the loopback interface.
