@@ -460,10 +460,14 @@ fn interface_files_may_hold_anything() {
     let (group, spec) = cgroup("nonsense");
     let args = ["--source", &spec, "events", "--stats", "web"];
     let data = || {
-        let line: Value = serde_json::from_str(printed(&eventout(args))).expect("it is JSON");
-        line["data"].clone()
+        let output = eventout(args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && stderr.len() < 2000, "{stderr}");
+        let line: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        (line["data"].clone(), stderr)
     };
-    let good = data();
+    let (good, stderr) = data();
+    assert_eq!(stderr, "");
     let file = |name: &str| group.join(name);
     // What cannot be understood costs itself, and nothing else.
     for (name, text, lost) in [
@@ -488,7 +492,11 @@ fn interface_files_may_hold_anything() {
         let path = file(name);
         let before = fs::read(&path).expect("it was there");
         fs::write(&path, text).expect("it can be written");
-        let bad = data();
+        let (bad, stderr) = data();
+        if name == "memory.current" {
+            let path = path.display().to_string();
+            assert!(stderr.contains(&path), "no {path} in {stderr}");
+        }
         let number = |data: &Value| data.pointer(lost).and_then(Value::as_u64).unwrap_or(0);
         assert!(number(&good) > 0, "{lost} is in {good}");
         assert_eq!(number(&bad), 0, "{name}: {bad}");
@@ -498,7 +506,7 @@ fn interface_files_may_hold_anything() {
     // Neither a directory, a pipe nor a link is an interface file.
     let path = file("memory.current");
     let without = || {
-        assert_eq!(data()["memory"]["usage"]["usage"], Value::Null);
+        assert_eq!(data().0["memory"]["usage"]["usage"], Value::Null);
     };
     fs::remove_file(&path).expect("it goes");
     without();

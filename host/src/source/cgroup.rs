@@ -1,17 +1,19 @@
 //! `cgroup[:ROOT]`: each child of one cgroup is a container.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::open::OpenContainers;
 use super::{ContainerInfo, OomEvents, Source, check_file_name};
-use crate::bindings::types::{NetworkInterface, Stats};
+use crate::bindings::types::NetworkInterface;
 use crate::details::Details;
-use crate::error::{Context as _, Result, bail};
+use crate::error::{Context as _, Error, Result, bail};
 use crate::linux::cgroup::{Cgroup, CgroupPaths};
 use crate::linux::mountinfo::Mounts;
 use crate::snapshot::{Container, Format, Snapshot};
+use crate::text::shorten;
 
 /// The children of one cgroup.
 pub(super) struct Cgroups {
@@ -22,6 +24,7 @@ pub(super) struct Cgroups {
     mounts: Option<Mounts>,
     parent: CgroupPaths,
     cgroups: OpenContainers<Child>,
+    warnings: Vec<Error>,
 }
 
 /// A child of a cgroup, open for reading.
@@ -55,6 +58,7 @@ impl Cgroups {
                 },
                 parent: CgroupPaths::default(),
                 cgroups: OpenContainers::default(),
+                warnings: Vec::new(),
             };
             cgroups.parent = cgroups.locate()?;
             Ok(cgroups)
@@ -108,8 +112,10 @@ impl Source for Cgroups {
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
         let open = || open(&self.name, &self.parent, container);
-        let read = |child: &mut Child| snapshot(&mut child.cgroup, container, Vec::new());
-        self.cgroups.read(container, open, read).map(Arc::new)
+        let read = |child: &mut Child| snapshot(&mut child.cgroup, container, Ok(Vec::new()));
+        let (snapshot, left_out) = self.cgroups.read(container, open, read)?;
+        self.warnings.extend(left_out);
+        Ok(Arc::new(snapshot))
     }
 
     fn details(&mut self, container: &str) -> Result<Arc<Details>> {
@@ -135,6 +141,10 @@ impl Source for Cgroups {
 
     fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
         Some(self)
+    }
+
+    fn warnings(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.warnings)
     }
 }
 
@@ -164,20 +174,27 @@ fn open(source: &str, parent: &CgroupPaths, id: &str) -> Result<Child> {
     Ok(Child { cgroup, details })
 }
 
-/// Reads a container that has a cgroup to itself, and so a sandbox of its own.
+/// Reads a container that has a cgroup to itself, and so a sandbox of its own. What cannot be read costs
+/// itself, and the errors say why.
 pub(super) fn snapshot(
     cgroup: &mut Cgroup,
     id: &str,
-    network_interfaces: Vec<NetworkInterface>,
-) -> Result<Snapshot> {
-    let stats = Stats {
-        network_interfaces,
-        ..cgroup.stats()?
-    };
+    interfaces: io::Result<Vec<NetworkInterface>>,
+) -> Result<(Snapshot, Vec<Error>)> {
+    let mut stats = cgroup.stats()?;
+    let mut left_out = Vec::from_iter(cgroup.take_failure());
+    match interfaces {
+        Ok(interfaces) => stats.network_interfaces = interfaces,
+        Err(e) => left_out.push(Error::from(e).context("cannot read its network interfaces")),
+    }
+    let left_out = left_out.into_iter().map(|e| {
+        let id = shorten(id);
+        e.context(format!("some values of container {id} are missing"))
+    });
     let total = stats.cpu.usage.total;
     // Of a cgroup whose tasks are not counted, all that is known is still of use.
     let pids_count = stats.pids.current.unwrap_or(0);
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         format: Format::Runc,
         root_container: id.to_owned(),
         memory_usage: stats.memory.usage.usage,
@@ -189,7 +206,8 @@ pub(super) fn snapshot(
             stats: Some(Box::new(stats)),
             ..Container::default()
         }],
-    })
+    };
+    Ok((snapshot, left_out.collect()))
 }
 
 #[cfg(test)]

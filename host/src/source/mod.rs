@@ -82,8 +82,8 @@ pub trait Source: Send {
         None
     }
 
-    /// Returns what was left out since the last call, and why: say, a directory that others may read. All else
-    /// was read.
+    /// Returns what was left out since the last call, and why: say, a directory that others may read, or an
+    /// interface file of a container. All else was read.
     fn warnings(&mut self) -> Vec<Error> {
         Vec::new()
     }

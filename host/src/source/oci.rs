@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub(super) struct RunningContainer {
     process: Process,
     cgroup: Cgroup,
     /// The interfaces of its network namespace, if that is not the machine's.
-    network: Option<File>,
+    network: io::Result<Option<File>>,
     kind: RuntimeKind,
     state_file: PathBuf,
     state: State,
@@ -110,13 +111,16 @@ impl RunningContainer {
         Ok(Arc::clone(&known.details))
     }
 
-    pub(super) fn snapshot(&mut self, id: &str) -> Result<Snapshot> {
+    /// Reads the container. What cannot be read costs itself, and the errors say why.
+    pub(super) fn snapshot(&mut self, id: &str) -> Result<(Snapshot, Vec<Error>)> {
         if !self.process.is_running()? {
             bail!(ContainerNotFound, "it is not running");
         }
-        // Interfaces that cannot be read cost themselves.
-        let interfaces = self.network.as_ref().map(read_interfaces);
-        let interfaces = interfaces.and_then(Result::ok).unwrap_or_default();
+        let interfaces = match &self.network {
+            Ok(Some(file)) => read_interfaces(file),
+            Ok(None) => Ok(Vec::new()),
+            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+        };
         cgroup::snapshot(&mut self.cgroup, id, interfaces)
     }
 }

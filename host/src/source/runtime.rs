@@ -182,21 +182,22 @@ impl Source for Runtimes {
     }
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        let read = |running: &mut RunningContainer| running.snapshot(container);
-        if self.running.contains(container) {
-            let open = || Err(error!(Source, "it is not open"));
-            return self.running.read(container, open, read).map(Arc::new);
-        }
-        check_file_name(container)?;
-        let (dir, file) = match self.find(container) {
-            Ok(found) => found,
-            Err(e) => return self.running.read(container, || Err(e), read).map(Arc::new),
+        let running = if self.running.contains(container) {
+            Err(error!(Source, "it is not open"))
+        } else {
+            check_file_name(container)?;
+            match self.find(container) {
+                Ok((dir, file)) if dir.kind == RuntimeKind::Gvisor => {
+                    return self.sandboxes.snapshot(&dir.root, &file);
+                }
+                Ok((dir, _)) => self.open(&dir, container),
+                Err(e) => Err(e),
+            }
         };
-        if dir.kind == RuntimeKind::Gvisor {
-            return self.sandboxes.snapshot(&dir.root, &file);
-        }
-        let running = self.open(&dir, container);
-        self.running.read(container, || running, read).map(Arc::new)
+        let read = |running: &mut RunningContainer| running.snapshot(container);
+        let (snapshot, left_out) = self.running.read(container, || running, read)?;
+        self.warnings.extend(left_out);
+        Ok(Arc::new(snapshot))
     }
 
     fn details(&mut self, container: &str) -> Result<Arc<Details>> {

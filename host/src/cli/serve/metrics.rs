@@ -700,6 +700,7 @@ mod tests {
         let mut details = Details::default();
         change(&mut details);
         let mut container = Container {
+            instant: Instant::now(),
             info: ContainerInfo {
                 id: id.to_owned(),
                 sandbox: sandbox.to_owned(),

@@ -185,6 +185,8 @@ impl CgroupDir {
         let error = match result {
             Ok(Ok(value)) => return Ok(Some(value)),
             Err(e) if is_gone(&e) || file::is_absent(&e) => return Ok(None),
+            // Of pressure, that nobody measures it.
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::OPNOTSUPP) => return Ok(None),
             Ok(Err(e)) => e,
             Err(e) => e.into(),
         };

@@ -105,7 +105,8 @@ impl Cgroup {
         })
     }
 
-    /// Reads all that is accounted for the cgroup, as far as it can be read. The network is not part of it.
+    /// Reads all that is accounted for the cgroup, as far as it can be read: [`Cgroup::take_failure`] says why
+    /// something is missing. The network is not part of it.
     pub(crate) fn stats(&mut self) -> Result<Stats> {
         let gone = || error!(ContainerNotFound, "its cgroup has gone");
         let mut lost = self.refresh()?;
@@ -121,7 +122,6 @@ impl Cgroup {
             memory: self.memory(),
             ..Stats::default()
         };
-        let failure = self.take_failure();
         // A cgroup goes away in one hierarchy after the other, without tasks. Values are missing then, some of
         // those that are always there among them.
         let (memory, cpu) = (stats.memory.usage.usage, stats.cpu.usage.total);
@@ -132,7 +132,7 @@ impl Cgroup {
         }
         if stats == Stats::default() {
             let unaccounted = || error!(Source, "no mounted hierarchy accounts for it");
-            return Err(failure.unwrap_or_else(unaccounted));
+            return Err(self.take_failure().unwrap_or_else(unaccounted));
         }
         Ok(stats)
     }
@@ -171,7 +171,7 @@ impl Cgroup {
     }
 
     /// Takes the first failure of this sample.
-    pub(super) fn take_failure(&mut self) -> Option<Error> {
+    pub(crate) fn take_failure(&mut self) -> Option<Error> {
         let hierarchies = self.hierarchies.iter_mut();
         let failures = hierarchies.filter_map(|hierarchy| hierarchy.dir.as_mut()?.failure.take());
         failures.reduce(|first, _| first)

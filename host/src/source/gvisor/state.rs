@@ -1,7 +1,7 @@
 //! State files of runsc: one for each container.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,10 @@ use serde_json::Value;
 use crate::details::{Details, Status};
 use crate::error::{Context as _, Error, Result};
 use crate::linux::cgroup::SandboxCgroup;
-use crate::linux::file::{LARGEST, read, read_regular};
+use crate::linux::file::{read_proc, read_regular};
 use crate::linux::mountinfo::Mounts;
 use crate::linux::network::namespace_of;
+use crate::linux::process::is_running;
 use crate::source::state_json::{not_a_state, of_config, read_json, text, timestamp};
 
 /// A state file of a container: the ID of the container, and that of its sandbox.
@@ -74,6 +75,23 @@ impl Sandbox {
         Ok(state.sandbox)
     }
 
+    /// Returns whether the sandbox may be running, to whose sentry there was no connection because of `error`.
+    ///
+    /// If nobody listens, another process may have got the number of the sandbox's, and would never end. The last
+    /// argument of runsc's `boot` is the ID.
+    pub(super) fn may_run(&self, id: &str, error: &Error) -> Result<bool> {
+        if !is_running(self.pid, None)? {
+            return Ok(false);
+        }
+        let error = error.find::<io::Error>().map(io::Error::kind);
+        let nobody_listens = matches!(
+            error,
+            Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+        );
+        let arguments = || read_proc(&format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        Ok(!nobody_listens || arguments().ends_with(format!("\0{id}\0").as_bytes()))
+    }
+
     /// Reads what the host's cgroups account for the sandbox. Nothing if runsc made none: then the process is in
     /// another one, or in the machine's root cgroup, whose values say nothing of it. runsc itself takes the CPU
     /// time of that cgroup, and on cgroup v2 always that of the parent.
@@ -99,8 +117,7 @@ impl Sandbox {
             return Ok(None);
         }
         let path = format!("/proc/{}/cgroup", self.pid);
-        let cgroups = File::open(&path).and_then(|file| read(file, LARGEST));
-        cgroups.with_context(|| path).map(Some)
+        read_proc(&path).with_context(|| path).map(Some)
     }
 }
 
@@ -128,4 +145,38 @@ pub(super) fn details(file: &Path) -> (Details, u32) {
         ..of_config("gvisor", state.get("spec").unwrap_or(&Value::Null))
     };
     (details, pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_process_that_got_the_number_of_a_sandbox_is_not_taken_for_it() {
+        let mut sandbox = Command::new("cat");
+        // What a sandbox has there, and a program that waits.
+        sandbox.args(["-", "web"]).stdin(Stdio::piped());
+        let mut process = sandbox.stderr(Stdio::null()).spawn().expect("it runs");
+        let sandbox = Sandbox {
+            pid: process.id(),
+            control_socket_path: None,
+            cgroup: None,
+        };
+        let refused = |kind: io::ErrorKind| Error::from(io::Error::from(kind));
+        let may_run = |id: &str, error: &Error| sandbox.may_run(id, error).expect("it runs");
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound] {
+            assert!(may_run("web", &refused(kind)));
+            assert!(!may_run("eb", &refused(kind)));
+            assert!(!may_run("db", &refused(kind)));
+        }
+        // Somebody listens.
+        assert!(may_run("db", &refused(io::ErrorKind::PermissionDenied)));
+        assert!(may_run("db", &Error::new(ErrorKind::Source, "it is busy")));
+        process.kill().expect("it runs");
+        process.wait().expect("it ends");
+        assert!(!may_run("web", &refused(io::ErrorKind::NotFound)));
+    }
 }
