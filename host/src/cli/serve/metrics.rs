@@ -521,13 +521,16 @@ type Emit<'a> = dyn FnMut(&[(&str, &str)], Number) -> fmt::Result + 'a;
 
 type Value<T> = fn(&T) -> Option<Number>;
 
+/// A value with labels of its own.
+type Labelled = (&'static [(&'static str, &'static str)], Value<Container>);
+
 /// Where the values of a family are from.
 enum Values {
     /// The time of the view.
     Time,
     Container(Value<Container>),
     /// Several series, with labels of their own.
-    Labelled(&'static [(&'static [(&'static str, &'static str)], Value<Container>)]),
+    Labelled(&'static [Labelled]),
     Devices(Value<Device>),
     Interfaces(fn(&NetworkInterface) -> u64),
     Hugetlb(Value<Hugetlb>),
