@@ -22,7 +22,6 @@ use super::output::Output;
 use super::view::Viewer;
 use api::Api;
 use http::{CONNECTIONS, Server, unless};
-pub(crate) use metrics::Label;
 use sampler::{Pace, Samples};
 
 /// Serves until a signal comes.
