@@ -18,11 +18,8 @@ mod bindings {
     pub use self::exports::eventout::stats::events;
 }
 
-#[path = "../host/src/component"]
-mod component {
-    pub mod fuzzing;
-    mod world;
-}
+#[path = "../host/src/details.rs"]
+mod details;
 #[path = "../host/src/error.rs"]
 mod error;
 #[path = "../host/src/fuzzing.rs"]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -98,7 +99,12 @@ impl Sandbox {
             } else {
                 "sandbox"
             };
-            spec["annotations"] = json!({"io.kubernetes.cri.container-type": kind});
+            spec["annotations"] = json!({
+                "io.kubernetes.cri.container-type": kind,
+                "io.kubernetes.cri.container-name": format!("name-of-{id}"),
+                "io.kubernetes.cri.sandbox-name": "pod",
+            });
+            spec["linux"]["resources"]["cpu"] = json!({"shares": 512});
             if root.is_none() {
                 spec["linux"]["resources"]["memory"] = json!({"limit": LIMIT});
             }
@@ -289,23 +295,42 @@ fn a_pod_is_as_runsc_says() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        stderr.contains("it is the beginning of 4 IDs: ") && stderr.contains(a.as_str()),
+        stderr.contains("is the beginning of the ID of 4 containers: ")
+            && stderr.contains(a.as_str()),
         "{stderr}"
     );
 
     // The pod is listed as one.
+    let state = pod.root().join(format!("{root}_sandbox:{root}.state"));
+    let state: Value =
+        serde_json::from_slice(&fs::read(state).expect("it is there")).expect("it is JSON");
+    let process = format!("/proc/{}/ns/net", state["sandbox"]["pid"]);
+    let network_namespace = fs::metadata(process).expect("it runs").ino();
     let listed = eventout(["--source", &pod.source(), "list"]);
     let listed: Vec<Value> = printed(&listed)
         .lines()
         .map(|line| serde_json::from_str(line).expect("it is JSON"))
         .collect();
     assert_eq!(listed.len(), 4);
-    assert!(
-        listed
-            .iter()
-            .all(|listed| listed["sandbox"] == root.as_str()),
-        "{listed:?}"
-    );
+    for listed in &listed {
+        let id = listed["id"].as_str().expect("a string");
+        let expected = json!({
+            "sandbox": root,
+            "runtime": "gvisor",
+            "name": format!("name-of-{id}"),
+            "pod": "pod",
+            "status": "running",
+            "cpu_shares": 512,
+            // On the host, all of the sandbox is in the cgroup of its root container.
+            "cgroup": format!("/{root}"),
+        });
+        for (key, value) in expected.as_object().expect("it is one") {
+            assert_eq!(&listed[key], value, "{key}: {listed}");
+        }
+        assert!(listed["started"].is_u64(), "{listed}");
+        assert_eq!(listed["network_namespace"], network_namespace, "{listed}");
+    }
+    assert_eq!(pod.ours(&format!("name-of-{a}")).pids, pod.ours(a).pids);
 
     // A stream ends with the sandbox.
     let mut stream = tests::program()

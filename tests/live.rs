@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::{
-    between, can_run, detach, eventout, judge, missing, printed, program, run, scratch, wait_until,
+    PureV1, between, can_run, detach, eventout, judge, missing, printed, program, run, scratch,
+    wait_until,
 };
 
 /// The tests have the machine's hierarchies to themselves, one after the other.
@@ -26,47 +27,6 @@ sleep 1000 & sleep 1000 & sleep 1000 &
 while :; do :; done";
 const TASKS: u64 = 4;
 const MEMORY: u64 = 20 << 20;
-
-/// crun refuses machines that have controllers in v1 hierarchies and in v2. Where v2 has nothing but
-/// hugetlb, this moves that to v1 as long as it lives.
-struct PureV1 {
-    mounted: bool,
-}
-
-impl PureV1 {
-    const DIRECTORY: &str = "/sys/fs/cgroup/hugetlb";
-
-    fn new() -> Self {
-        let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
-        let mounted = controllers.is_ok_and(|controllers| controllers.trim() == "hugetlb");
-        if mounted {
-            let _ = fs::create_dir(Self::DIRECTORY);
-            run(Command::new("mount").args([
-                "-t",
-                "cgroup",
-                "-o",
-                "hugetlb",
-                "hugetlb",
-                Self::DIRECTORY,
-            ]));
-        }
-        Self { mounted }
-    }
-}
-
-impl Drop for PureV1 {
-    fn drop(&mut self) {
-        // The kernel lets go of the groups of dead containers after a while.
-        for _ in 0..if self.mounted { 50 } else { 0 } {
-            let unmounted = Command::new("umount").arg(Self::DIRECTORY).output();
-            if unmounted.is_ok_and(|output| output.status.success()) {
-                let _ = fs::remove_dir(Self::DIRECTORY);
-                return;
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
 
 /// A container, which goes when this does.
 struct Container {
@@ -313,7 +273,9 @@ fn live(runtime: &'static str) {
 
     let listed = eventout(["--source", &source, "list"]);
     let listed: Value = serde_json::from_str(printed(&listed)).expect("it is one line");
-    assert_eq!(listed, json!({"id": id, "sandbox": id, "source": source}));
+    for (key, value) in [("id", id), ("sandbox", id), ("source", &source)] {
+        assert_eq!(listed[key], value, "{listed}");
+    }
 
     // A recording plays back.
     let recording = state.join("recording.jsonl");
@@ -363,9 +325,115 @@ fn a_runc_container_is_as_its_interface_files_say() {
 fn a_crun_container_is_as_its_interface_files_say() {
     if can_run(&missing(&["crun", "busybox", "jq"])) {
         let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-        let _v1 = PureV1::new();
+        let _v1 = PureV1::mount();
         live("crun");
     }
+}
+
+/// What `list` prints of a container that was given annotations, as containerd's CRI plugin makes them, and limits; in
+/// each of its states.
+fn details(runtime: &'static str) {
+    let annotations = json!({
+        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.container-name": "web",
+        "io.kubernetes.cri.sandbox-name": "pod",
+        "io.kubernetes.cri.sandbox-namespace": "shop",
+        "io.kubernetes.cri.image-name": "docker.io/library/busybox:1",
+    });
+    let state = scratch(&format!("{runtime}-details-state"));
+    let container = Container::run(runtime, Some(&state), "details", "sleep 1000", |spec, _| {
+        spec["annotations"] = annotations.clone();
+        let cpu = json!({"quota": 30_000, "period": 100_000, "shares": 512});
+        spec["linux"]["resources"]["cpu"] = cpu;
+    });
+    let (source, id) = (container.source(), container.id.as_str());
+    let list = || {
+        let listed = eventout(["--source", &source, "list"]);
+        let listed: Value = serde_json::from_str(printed(&listed)).expect("it is one line");
+        listed
+    };
+    let namespace = fs::metadata(format!("/proc/{}/ns/net", container.pid()));
+    let listed = list();
+    let created = run(container.runtime().args(["state", id]));
+    let created: Value = serde_json::from_str(&created).expect("it is JSON");
+    let created = created["created"].as_str().expect("a string");
+    let date = run(Command::new("date").args(["--date", created, "+%s%N"]));
+    let expected = json!({
+        "id": id,
+        "sandbox": id,
+        "source": source,
+        "runtime": runtime,
+        "name": "web",
+        "pod": "pod",
+        "namespace": "shop",
+        "image": "docker.io/library/busybox:1",
+        "annotations": annotations,
+        "status": "running",
+        "started": date.trim().parse::<u64>().expect("a number"),
+        "cpu_quota": 30_000,
+        "cpu_period": 100_000,
+        "cpu_shares": 512,
+        "cgroup": format!("/{id}"),
+        "network_namespace": namespace.expect("it runs").ino(),
+    });
+    assert_eq!(listed, expected);
+
+    for name in ["web", "pod/web", &id[..id.len() - 1]] {
+        let line = eventout(["--source", &source, "events", "--stats", name]);
+        let line: Value = serde_json::from_str(printed(&line)).expect("it is one line");
+        assert_eq!(line["id"], id, "{name}");
+    }
+
+    // Other limits, and all states.
+    run(container.runtime().args([
+        "update",
+        "--cpu-quota",
+        "40000",
+        "--cpu-period",
+        "100000",
+        id,
+    ]));
+    run(container.runtime().args(["pause", id]));
+    let listed = list();
+    assert_eq!(
+        (&listed["status"], &listed["cpu_quota"]),
+        (&json!("paused"), &json!(40_000))
+    );
+    run(container.runtime().args(["resume", id]));
+    assert_eq!(list()["status"], "running");
+    container.kill();
+    let listed = list();
+    assert_eq!(
+        (&listed["status"], &listed["name"]),
+        (&json!("stopped"), &json!("web"))
+    );
+    run(container.runtime().args(["delete", id]));
+    let mut create = container.runtime();
+    create
+        .args(["create", "--bundle"])
+        .args([container.directory.as_os_str(), id.as_ref()]);
+    detach(&mut create, &container.directory);
+    assert_eq!(list()["status"], "created");
+    run(container.runtime().args(["start", id]));
+    let again = list();
+    assert_eq!(again["status"], "running");
+    // It is another one.
+    let started = |listed: &Value| listed["started"].as_u64().expect("a number");
+    assert!(started(&listed) < started(&again), "{listed} {again}");
+    drop(container);
+    let _ = fs::remove_dir_all(&state);
+}
+
+#[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
+fn containers_have_the_details_that_runtimes_were_given() {
+    if !can_run(&missing(&["runc", "crun", "busybox"])) {
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let _v1 = PureV1::mount();
+    details("runc");
+    details("crun");
 }
 
 #[test]
@@ -375,13 +443,16 @@ fn without_a_source_the_runtime_that_knows_the_container_is_found() {
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let _v1 = PureV1::new();
+    let _v1 = PureV1::mount();
     let runc = Container::start("runc", None, "same");
     check(&runc, &["events", "--stats", &runc.id]);
     let listed = eventout(["list"]);
     let line = json!({"id": runc.id, "sandbox": runc.id, "source": "runc:/run/runc"}).to_string();
+    let line = line.trim_end_matches('}');
     assert!(
-        printed(&listed).lines().any(|listed| listed == line),
+        printed(&listed)
+            .lines()
+            .any(|listed| listed.starts_with(line)),
         "{listed:?}"
     );
 
@@ -404,6 +475,57 @@ fn without_a_source_the_runtime_that_knows_the_container_is_found() {
         stderr.contains("--source runc:/run/runc or crun:/run/crun"),
         "{stderr}"
     );
+}
+
+#[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
+fn top_shows_the_cpu_time_and_the_throttling_that_the_kernel_counts() {
+    if !can_run(&missing(&["runc", "busybox"])) {
+        return;
+    }
+    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let state = scratch("top-state");
+    let container = Container::run("runc", Some(&state), "top", LOAD, |spec, _| {
+        // Three tenths of a core, of which the load takes all.
+        spec["linux"]["resources"]["cpu"] = json!({"quota": 30_000, "period": 100_000});
+    });
+    let stat = |name: &str| {
+        let stat = container.cgroup("cpu").join("cpu.stat");
+        let stat = fs::read_to_string(stat).expect("it is there");
+        let value = stat.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.and_then(|value| value.trim().parse::<u64>().ok());
+        value.expect("it is a number") as f64
+    };
+    let read = || {
+        let cpu = container.cpu() as f64;
+        (cpu, stat("nr_periods "), stat("nr_throttled "))
+    };
+    wait_until("it is throttled", 60, || read().2 > 0.0);
+    let source = container.source();
+    let args = ["--source", &source, "top", "--once", "--interval", "4s"];
+    let (begin, before) = (Instant::now(), read());
+    let output = eventout(args.iter().chain(&["--format", "json"]));
+    let (took, after) = (begin.elapsed(), read());
+    let row: Value = serde_json::from_str(printed(&output)).expect("one line");
+    let value = |name: &str| {
+        row[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{name}: {row}"))
+    };
+
+    let used = value("cpu_percent") / 100.0 * value("interval_ns");
+    // The load may have begun a little later, but not used more; a percent is rounded.
+    let most = after.0 - before.0;
+    assert!(used <= most + 1e6, "{used} {most}: {row}");
+    let percent = most / took.as_nanos() as f64 * 100.0;
+    let close = |ours: f64, kernel: f64, by: f64| {
+        assert!((ours - kernel).abs() < by, "{ours} {kernel}: {row}");
+    };
+    close(value("cpu_percent"), percent, 5.0);
+    assert!(value("cpu_percent") < 33.0, "{row}");
+    let throttled = (after.2 - before.2) / (after.1 - before.1) * 100.0;
+    close(value("throttled_percent"), throttled, 20.0);
+    assert!((before.0..=after.0).contains(&value("cpu_ns")), "{row}");
 }
 
 /// A group with a process in it, in each hierarchy, which goes when this does.
@@ -660,7 +782,7 @@ fn every_value_of_runc_lies_between_two_of_ours() {
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let _v1 = PureV1::new();
+    let _v1 = PureV1::mount();
     let _pages = HugePages::new(4);
     let huge = has_controller("hugetlb");
     let disk = {

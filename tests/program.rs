@@ -93,15 +93,66 @@ fn the_demo_needs_nothing() {
 }
 
 #[test]
-fn list_names_each_container_with_its_sandbox_and_source() {
+fn list_names_each_container_with_its_sandbox_and_source_and_what_is_known() {
     let output = eventout(["--source", "demo", "list"]);
     assert_eq!(
         printed(&output),
-        r#"{"id":"pause","sandbox":"pause","source":"demo"}
-{"id":"web","sandbox":"pause","source":"demo"}
-{"id":"db","sandbox":"pause","source":"demo"}
+        r#"{"id":"pause","sandbox":"pause","source":"demo","runtime":"gvisor"}
+{"id":"web","sandbox":"pause","source":"demo","runtime":"gvisor"}
+{"id":"db","sandbox":"pause","source":"demo","runtime":"gvisor"}
 "#
     );
+    let (_, named) = scenario(
+        "named",
+        r#"{"root_container":"a1","containers":[{"id":"a1","pids_count":1,"details":{"name":"web","pod":"shop","status":"paused"}}]}"#,
+    );
+    let output = eventout(["--source", &named, "list", "--format", "table"]);
+    assert_eq!(
+        printed(&output),
+        "NAME  ID  POD/SANDBOX  RUNTIME  STATUS  AGE\n\
+         web   a1  shop         gvisor   paused  -\n"
+    );
+}
+
+#[test]
+fn a_container_may_be_called_by_its_name_or_by_the_beginning_of_its_id() {
+    let container = |id: &str, name: &str| {
+        format!(r#"{{"id":"{id}","pids_count":1,"details":{{"name":"{name}","pod":"shop"}}}}"#)
+    };
+    let containers = [("aa1", "web"), ("aa2", "db"), ("b1", "db")];
+    let containers = containers.map(|(id, name)| container(id, name)).join(",");
+    let text = format!(r#"{{"root_container":"b1","containers":[{containers}]}}"#);
+    let (_, spec) = scenario("names", &text);
+    for (name, id) in [
+        ("web", "aa1"),
+        ("shop/web", "aa1"),
+        ("b", "b1"),
+        ("aa2", "aa2"),
+    ] {
+        for command in [&["events", "--stats"][..], &["record", "--once"]] {
+            let source = ["--source", &spec];
+            let output = eventout(source.iter().chain(command).chain([&name]));
+            let line = printed(&output);
+            assert!(line.contains(&format!(r#""id":"{id}""#)), "{name}: {line}");
+        }
+    }
+    for (name, why) in [
+        (
+            "aa",
+            r#""aa" is the beginning of the ID of 2 containers: "aa1", "aa2""#,
+        ),
+        (
+            "shop/db",
+            r#""shop/db" is the name of 2 containers: "aa2", "b1""#,
+        ),
+    ] {
+        let args = ["--source", &spec, "events", "--stats", name];
+        fails(&args, 1, &["cannot find container", why]);
+    }
+    // Cgroups have no names, but IDs.
+    let (_, live) = cgroup("beginnings");
+    let output = eventout(["--source", &live, "events", "--stats", "we"]);
+    assert!(printed(&output).contains(r#""id":"web""#));
 }
 
 #[test]
@@ -409,10 +460,14 @@ fn interface_files_may_hold_anything() {
     let (group, spec) = cgroup("nonsense");
     let args = ["--source", &spec, "events", "--stats", "web"];
     let data = || {
-        let line: Value = serde_json::from_str(printed(&eventout(args))).expect("it is JSON");
-        line["data"].clone()
+        let output = eventout(args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && stderr.len() < 2000, "{stderr}");
+        let line: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        (line["data"].clone(), stderr)
     };
-    let good = data();
+    let (good, stderr) = data();
+    assert_eq!(stderr, "");
     let file = |name: &str| group.join(name);
     // What cannot be understood costs itself, and nothing else.
     for (name, text, lost) in [
@@ -437,7 +492,11 @@ fn interface_files_may_hold_anything() {
         let path = file(name);
         let before = fs::read(&path).expect("it was there");
         fs::write(&path, text).expect("it can be written");
-        let bad = data();
+        let (bad, stderr) = data();
+        if name == "memory.current" {
+            let path = path.display().to_string();
+            assert!(stderr.contains(&path), "no {path} in {stderr}");
+        }
         let number = |data: &Value| data.pointer(lost).and_then(Value::as_u64).unwrap_or(0);
         assert!(number(&good) > 0, "{lost} is in {good}");
         assert_eq!(number(&bad), 0, "{name}: {bad}");
@@ -447,7 +506,7 @@ fn interface_files_may_hold_anything() {
     // Neither a directory, a pipe nor a link is an interface file.
     let path = file("memory.current");
     let without = || {
-        assert_eq!(data()["memory"]["usage"]["usage"], Value::Null);
+        assert_eq!(data().0["memory"]["usage"]["usage"], Value::Null);
     };
     fs::remove_file(&path).expect("it goes");
     without();

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| host::fuzzing::component(input));
+#[path = "../../host/src/component/plugin/world.rs"]
+mod world;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| drop(world::World::of(input)));

@@ -2,10 +2,9 @@
 //!
 //! Each takes any bytes, and checks what must hold of the result. None of them panics unless there is a bug.
 
-pub use crate::component::fuzzing::component;
 pub use crate::linux::fuzzing::{interface_file, mountinfo, process};
 pub use crate::source::fuzzing::{scenario, sentry, state};
-use crate::text::{check_text, clean, shorten};
+use crate::text::{clean, shorten};
 
 /// Takes a text from outside that is shown.
 pub fn text(input: &[u8]) {
@@ -13,9 +12,6 @@ pub fn text(input: &[u8]) {
     let (cleaned, quoted) = (clean(&text), shorten(&text));
     assert!(cleaned.chars().count() <= 1000 && quoted.len() <= 64 * "\\u{10ffff}".len() + 5);
     assert!(!cleaned.contains(char::is_control) && !quoted.contains(char::is_control));
-    if let Ok(checked) = check_text(text.into_owned()) {
-        assert!(!checked.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
-    }
 }
 
 #[cfg(test)]
@@ -26,8 +22,7 @@ mod tests {
 
     type Target = fn(&[u8]);
 
-    const TARGETS: [(&str, Target); 8] = [
-        ("component", super::component),
+    const TARGETS: [(&str, Target); 7] = [
         ("interface_file", super::interface_file),
         ("mountinfo", super::mountinfo),
         ("process", super::process),

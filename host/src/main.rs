@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use cli::args::{Cli, Command};
 use cli::output::Output;
-use cli::{compat, events, generate, list, record};
+use cli::{compat, events, generate, list, record, serve, top};
 
 /// Set if standard output was closed when the program began.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
@@ -55,12 +55,14 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
     match &cli.command {
         Command::Events(args) => events::run(args, open()?, out),
         Command::List { format } => list::run(open()?, *format, out),
+        Command::Top(args) => top::run(args, open()?, out),
         Command::Record {
             container,
             once,
             poll,
             ..
         } => record::run(open()?, container.as_deref(), *once, *poll, out),
+        Command::Serve(args) => serve::run(args, open()?, out),
         Command::Completions { shell } => generate::completions(*shell, out),
         Command::Man { dir } => generate::man(dir),
     }

@@ -1,5 +1,6 @@
 //! Arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use eventout::{CompileLimits, Limits, SourceSpec};
 
 use super::compat::IgnoredArgs;
 use super::duration::{parse_interval, parse_size};
+use super::label::Label;
+use super::top::Column;
 
 /// The version of this program, of the contract with components, and of wasmtime.
 const LONG_VERSION: &str = concat!(
@@ -72,8 +75,8 @@ pub(crate) enum Command {
 Examples:
   eventout events web
       Print an event of the container `web` every 5 seconds.
-  eventout events --stats web db
-      Print one event of each of two containers.
+  eventout events --stats shop/web bc5a54
+      Print one event of each of two containers, by pod and name, and by the beginning of an ID.
   eventout events --all --component influxdb.wasm
       Print events of all containers in the format of another component.")]
     Events(EventsArgs),
@@ -83,12 +86,25 @@ Examples:
   eventout list
       Print a table on a terminal, and lines of JSON elsewhere.
   eventout --source gvisor list --format json
-      Print lines of JSON with `id`, `sandbox` and `source`.")]
+      Print lines of JSON with `id`, `sandbox`, `source` and all that is known besides usage.")]
     List {
         /// Print in this format, instead of a table on a terminal and JSON elsewhere.
         #[arg(long, value_enum)]
         format: Option<ListFormat>,
     },
+    /// Show the usage of all containers on the terminal, as `top` does of processes.
+    ///
+    /// CPU time is in percent of one core, and memory is the working set: usage without the page cache that has not been
+    /// used lately. What is not known, or not yet, is a dash. `h` shows the keys and the columns.
+    #[command(after_help = "\
+Examples:
+  eventout top
+      Show the containers of the runtimes of this machine. `q` quits.
+  eventout --source cgroup:/system.slice top --sort memory
+      Show the services of systemd, the largest first.
+  eventout top --once --format json | jq 'select(.throttled_percent > 10)'
+      Print the containers that are short of CPU time.")]
+    Top(TopArgs),
     /// Record what the source reports of a sandbox, as lines of a scenario.
     #[command(after_help = "\
 Examples:
@@ -111,6 +127,19 @@ Examples:
         #[command(flatten)]
         poll: PollArgs,
     },
+    /// Serve metrics for Prometheus, and a page and JSON with what containers use.
+    ///
+    /// Nothing is read unless somebody wants to know. `/metrics` has the names of cAdvisor's metrics, `/` is a page,
+    /// `/containers` and `/events` are for programs, and `/healthz` says whether the source can be read.
+    #[command(after_help = "\
+Examples:
+  eventout serve
+      Serve http://127.0.0.1:19909 for this machine alone.
+  eventout --source gvisor serve --listen 0.0.0.0:19909 --allow-host node-1
+      Serve the containers of gVisor for other machines, which may use the name `node-1`.
+  eventout serve --label team=com.example.team
+      Give each metric of a container a label `team`, from that annotation.")]
+    Serve(ServeArgs),
     /// Print a script that completes arguments in a shell.
     #[command(after_help = "\
 Examples:
@@ -162,6 +191,25 @@ pub(crate) struct EventsArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct TopArgs {
+    /// Wait this long from one sample to the next: 1m30s, 500ms, or plain seconds.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) interval: Duration,
+
+    /// Sort by this column.
+    #[arg(long, value_enum, value_name = "COLUMN", default_value = "cpu")]
+    pub(crate) sort: Column,
+
+    /// Print the values after two samples, and exit.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Print in this format [default: table].
+    #[arg(long, value_enum, requires = "once")]
+    pub(crate) format: Option<TopFormat>,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Limits of the component")]
 pub(crate) struct LimitArgs {
     /// Limit the run time of a call [default: 1s].
@@ -210,6 +258,35 @@ impl LimitArgs {
     }
 }
 
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Listen on this address. With port 0, it is any that is free.
+    ///
+    /// Whoever can connect can read all that is served: there is neither encryption nor a password.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:19909")]
+    pub(crate) listen: SocketAddr,
+
+    /// Serve requests for this name too, besides localhost and the address.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+
+    /// Give metrics of containers this label, with the value of that annotation.
+    #[arg(long, value_name = "NAME=ANNOTATION")]
+    pub(crate) label: Vec<Label>,
+
+    /// Serve what was read up to this long ago.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) max_age: Duration,
+
+    /// Read this often while somebody looks at the page or reads a stream.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) interval: Duration,
+
+    /// Read no more containers than that.
+    #[arg(long, value_name = "NUMBER", default_value = "10000")]
+    pub(crate) max_containers: usize,
+}
+
 #[derive(Args, Clone, Copy)]
 pub(crate) struct PollArgs {
     /// Wait this long from one event to the next: 1m30s, 500ms, or plain seconds.
@@ -225,6 +302,16 @@ pub(crate) enum LineFormat {
     Gvisor,
     /// The EventOut of gVisor's sentry, which has the CPU time of each container of the sandbox.
     GvisorEventOut,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum TopFormat {
+    /// A table.
+    Table,
+    /// A line of JSON for each container, with what is known.
+    Json,
+    /// A line of comma-separated values for each container, after one with their names.
+    Csv,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

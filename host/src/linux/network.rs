@@ -1,45 +1,44 @@
 //! Network interfaces of a process (/proc/PID/net/dev).
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::io::{self, Seek as _};
+use std::os::unix::fs::MetadataExt as _;
 
+use super::file::{LARGEST, read};
 use crate::bindings::types::NetworkInterface;
 
 /// Opens the list of the interfaces in the network namespace of a process. `None` if that is the namespace of
-/// the machine or of this program, or if it is unknown.
-pub(crate) fn interfaces_of(pid: u32) -> Option<File> {
-    let namespace = |process: &str| {
-        let namespace = fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
-        Some((namespace.dev(), namespace.ino()))
-    };
+/// the machine or of this program.
+///
+/// The namespaces of other users' processes can only be told apart with `CAP_SYS_PTRACE`.
+pub(crate) fn interfaces_of(pid: u32) -> io::Result<Option<File>> {
     let process = pid.to_string();
     let own = namespace(&process)?;
-    let shared = ["1", "self"].map(namespace).contains(&Some(own));
-    let file = File::open(format!("/proc/{process}/net/dev")).ok()?;
-    (!shared).then_some(file)
+    if ["1", "self"]
+        .map(|process| namespace(process).ok())
+        .contains(&Some(own))
+    {
+        return Ok(None);
+    }
+    File::open(format!("/proc/{process}/net/dev")).map(Some)
+}
+
+/// Returns the inode number of the network namespace of a process. `None` if it is unknown.
+pub(crate) fn namespace_of(pid: u32) -> Option<u64> {
+    let (_, inode) = namespace(&pid.to_string()).ok()?;
+    Some(inode)
+}
+
+/// Returns the device and the inode of the network namespace of a process.
+fn namespace(process: &str) -> io::Result<(u64, u64)> {
+    let namespace = fs::metadata(format!("/proc/{process}/ns/net"))?;
+    Ok((namespace.dev(), namespace.ino()))
 }
 
 /// Reads the interfaces, excluding the loopback interface.
-pub(crate) fn read_interfaces(file: &File) -> io::Result<Vec<NetworkInterface>> {
-    const LIMIT: usize = 1 << 20;
-    /// The kernel ends a reading between two lines if the next one might not fit into its page.
-    const PAGE: usize = 4096;
-    const LONGEST: usize = 512;
-    let mut bytes = vec![0; PAGE];
-    let mut len = 0;
-    loop {
-        let more = file.read_at(&mut bytes[len..], len as u64)?;
-        len += more;
-        if more < PAGE - LONGEST {
-            break;
-        }
-        if len > LIMIT {
-            return Err(io::Error::other(format!("it is larger than {LIMIT} bytes")));
-        }
-        bytes.resize(len + PAGE, 0);
-    }
-    Ok(interfaces(&bytes[..len]))
+pub(crate) fn read_interfaces(mut file: &File) -> io::Result<Vec<NetworkInterface>> {
+    file.rewind()?;
+    Ok(interfaces(&read(file, LARGEST)?))
 }
 
 /// Parses a /proc/PID/net/dev, excluding the loopback interface. A line that cannot be understood is skipped.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::file::is_absent;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Result, bail, error};
 
 /// A process. Another one that gets its number is not taken for it.
 pub(crate) enum Process {
@@ -28,21 +28,28 @@ impl Process {
             return Ok(None);
         };
         // First, so that what is read then is of this one, or there is nothing to read.
-        let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
-            Ok(pidfd) => Some(pidfd),
+        let process = match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(pidfd) => Some(Self::Pidfd(pidfd)),
             Err(Errno::SRCH) => return Ok(None),
             Err(_) => None,
         };
         let path = format!("/proc/{pid}/stat");
         let stat = match File::open(&path) {
             Ok(stat) => stat,
-            Err(e) if is_absent(&e) => return Ok(None),
-            Err(e) => return Err(e).context(path),
+            Err(e) if !is_absent(&e) => return Err(e).context(path),
+            Err(_) => match &process {
+                Some(process) if process.is_running()? => {
+                    bail!(
+                        Source,
+                        "process {pid} is hidden in /proc (hidepid, proc(5))"
+                    )
+                }
+                _ => return Ok(None),
+            },
         };
         let now = Self::read(&stat).context(path)?;
         let same = now.is_some_and(|began| started.is_none_or(|started| started == began));
-        let process = pidfd.map_or(Self::Stat(stat), Self::Pidfd);
-        Ok(same.then_some(process))
+        Ok(same.then_some(process.unwrap_or(Self::Stat(stat))))
     }
 
     /// Returns whether it has not ended.
@@ -57,21 +64,6 @@ impl Process {
         }
     }
 
-    /// Returns whether each of many is running, as far as one system call can find out.
-    pub(crate) fn are_running(processes: &[&Self]) -> Vec<Option<bool>> {
-        let pidfds = processes.iter().filter_map(|process| match process {
-            Self::Pidfd(pidfd) => Some(PollFd::new(pidfd, PollFlags::IN)),
-            Self::Stat(_) => None,
-        });
-        let mut pidfds: Vec<_> = pidfds.collect();
-        if pidfds.len() < processes.len() || poll(&mut pidfds, Some(&Timespec::default())).is_err()
-        {
-            return vec![None; processes.len()];
-        }
-        let alive = pidfds.iter().map(|pidfd| pidfd.revents().is_empty());
-        alive.map(Some).collect()
-    }
-
     /// Reads when a process started. `None` if it has ended.
     fn read(stat: &File) -> Result<Option<u64>> {
         let mut text = [0; 1024];
@@ -80,7 +72,8 @@ impl Process {
             Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let (state, began) = process(&text[..len]).context("it is not the state of a process")?;
+        let not_one = || error!(Source, "it is not the state of a process");
+        let (state, began) = process(&text[..len]).ok_or_else(not_one)?;
         Ok((!matches!(state, b'Z' | b'X')).then_some(began))
     }
 }

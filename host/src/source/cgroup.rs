@@ -1,16 +1,19 @@
 //! `cgroup[:ROOT]`: each child of one cgroup is a container.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::open::OpenContainers;
 use super::{ContainerInfo, OomEvents, Source, check_file_name};
-use crate::bindings::types::{NetworkInterface, Stats};
-use crate::error::{Context as _, Result, bail};
+use crate::bindings::types::NetworkInterface;
+use crate::details::Details;
+use crate::error::{Context as _, Error, Result, bail};
 use crate::linux::cgroup::{Cgroup, CgroupPaths};
 use crate::linux::mountinfo::Mounts;
 use crate::snapshot::{Container, Format, Snapshot};
+use crate::text::shorten;
 
 /// The children of one cgroup.
 pub(super) struct Cgroups {
@@ -20,7 +23,20 @@ pub(super) struct Cgroups {
     /// `None` if no cgroup filesystem is mounted.
     mounts: Option<Mounts>,
     parent: CgroupPaths,
-    cgroups: OpenContainers<Cgroup>,
+    cgroups: OpenContainers<Child>,
+    warnings: Vec<Error>,
+}
+
+/// A child of a cgroup, open for reading.
+struct Child {
+    cgroup: Cgroup,
+    details: Arc<Details>,
+}
+
+impl AsRef<Cgroup> for Child {
+    fn as_ref(&self) -> &Cgroup {
+        &self.cgroup
+    }
 }
 
 impl Cgroups {
@@ -42,6 +58,7 @@ impl Cgroups {
                 },
                 parent: CgroupPaths::default(),
                 cgroups: OpenContainers::default(),
+                warnings: Vec::new(),
             };
             cgroups.parent = cgroups.locate()?;
             Ok(cgroups)
@@ -57,7 +74,7 @@ impl Cgroups {
             None => mounts.and_then(|mounts| mounts.top().map(Path::to_owned)),
         };
         match (path, mounts, &self.root) {
-            (Some(path), Some(mounts), _) => CgroupPaths::of(mounts, &path),
+            (Some(path), Some(mounts), _) => Ok(CgroupPaths::of(mounts, &path)?.existing()),
             (_, _, Some(root)) => CgroupPaths::laid_out_in(root),
             (_, _, None) => bail!(Source, "no cgroup filesystem is mounted"),
         }
@@ -95,12 +112,39 @@ impl Source for Cgroups {
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
         let open = || open(&self.name, &self.parent, container);
-        let read = |cgroup: &mut Cgroup| snapshot(cgroup, container, Vec::new());
-        self.cgroups.read(container, open, read).map(Arc::new)
+        let read = |child: &mut Child| snapshot(&mut child.cgroup, container, Ok(Vec::new()));
+        let (snapshot, left_out) = self.cgroups.read(container, open, read)?;
+        self.warnings.extend(left_out);
+        Ok(Arc::new(snapshot))
+    }
+
+    fn details(&mut self, container: &str) -> Result<Arc<Details>> {
+        let open = || open(&self.name, &self.parent, container);
+        let mounts = self.mounts.as_ref();
+        self.cgroups.read(container, open, |child| {
+            let Child { cgroup, details } = child;
+            let limits = cgroup.cpu_limits();
+            let now = Details {
+                started: cgroup.made(),
+                cgroup: mounts.and_then(|mounts| cgroup.path(mounts)),
+                cpu_quota: limits.quota,
+                cpu_period: limits.period,
+                cpu_shares: limits.shares,
+                ..Details::default()
+            };
+            if **details != now {
+                *details = Arc::new(now);
+            }
+            Ok(Arc::clone(details))
+        })
     }
 
     fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
         Some(self)
+    }
+
+    fn warnings(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.warnings)
     }
 }
 
@@ -120,29 +164,37 @@ impl OomEvents for Cgroups {
 }
 
 /// Opens a child of a cgroup.
-fn open(source: &str, parent: &CgroupPaths, id: &str) -> Result<Cgroup> {
+fn open(source: &str, parent: &CgroupPaths, id: &str) -> Result<Child> {
     check_file_name(id)?;
     let cgroup = Cgroup::open(&parent.child(id))?;
     if cgroup.is_absent() {
         bail!(ContainerNotFound, "{source} has no such cgroup");
     }
-    Ok(cgroup)
+    let details = Arc::default();
+    Ok(Child { cgroup, details })
 }
 
-/// Reads a container that has a cgroup to itself, and so a sandbox of its own.
+/// Reads a container that has a cgroup to itself, and so a sandbox of its own. What cannot be read costs
+/// itself, and the errors say why.
 pub(super) fn snapshot(
     cgroup: &mut Cgroup,
     id: &str,
-    network_interfaces: Vec<NetworkInterface>,
-) -> Result<Snapshot> {
-    let stats = Stats {
-        network_interfaces,
-        ..cgroup.stats()?
-    };
+    interfaces: io::Result<Vec<NetworkInterface>>,
+) -> Result<(Snapshot, Vec<Error>)> {
+    let mut stats = cgroup.stats()?;
+    let mut left_out = Vec::from_iter(cgroup.take_failure());
+    match interfaces {
+        Ok(interfaces) => stats.network_interfaces = interfaces,
+        Err(e) => left_out.push(Error::from(e).context("cannot read its network interfaces")),
+    }
+    let left_out = left_out.into_iter().map(|e| {
+        let id = shorten(id);
+        e.context(format!("some values of container {id} are missing"))
+    });
     let total = stats.cpu.usage.total;
     // Of a cgroup whose tasks are not counted, all that is known is still of use.
     let pids_count = stats.pids.current.unwrap_or(0);
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         format: Format::Runc,
         root_container: id.to_owned(),
         memory_usage: stats.memory.usage.usage,
@@ -152,9 +204,10 @@ pub(super) fn snapshot(
             pids_count,
             cpu_usage: total.filter(|_| pids_count > 0),
             stats: Some(Box::new(stats)),
-            error: None,
+            ..Container::default()
         }],
-    })
+    };
+    Ok((snapshot, left_out.collect()))
 }
 
 #[cfg(test)]

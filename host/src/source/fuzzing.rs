@@ -4,15 +4,19 @@ pub use super::gvisor::fuzzing::sentry;
 use super::gvisor::{StateFile, fuzzing::sandbox};
 use super::oci::{crun_state, runc_state};
 use super::scenario::Scenario;
+use super::state_json::{of_config, timestamp};
 use super::{Source as _, SourceSpec, check_file_name};
 use crate::snapshot::Snapshot;
 
-/// Parses a state file of each runtime, the name of one, and the name of a source.
+/// Parses a state file of each runtime, a configuration, the name of a state file, a time, and the name of a source.
 pub fn state(input: &[u8]) {
     let _ = (runc_state(input), crun_state(input));
     sandbox(input);
+    if let Ok(config) = serde_json::from_slice(input) {
+        of_config("runc", &config);
+    }
     let name = String::from_utf8_lossy(input);
-    let _ = name.parse::<SourceSpec>();
+    let _ = (name.parse::<SourceSpec>(), timestamp(&name));
     if check_file_name(&name).is_ok()
         && let Some(file) = StateFile::parse(&name)
     {

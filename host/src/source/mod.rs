@@ -1,29 +1,29 @@
 //! Sources of facts about containers.
 
 mod cgroup;
-mod details;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gvisor;
 mod oci;
 mod open;
+mod resolve;
 mod runtime;
 mod scenario;
 mod spec;
 mod state_dir;
+mod state_json;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::details::Details;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result, bail};
-
 use crate::snapshot::Snapshot;
 
-pub use details::{Details, Status};
 pub use spec::SourceSpec;
 
 /// Reports facts about sandboxes and their containers.
@@ -38,14 +38,15 @@ pub trait Source: Send {
     /// [`ErrorKind::Source`] if the source cannot be read.
     fn containers(&mut self) -> Result<Vec<ContainerInfo>>;
 
-    /// Returns the ID of the container that `container` means: itself, unless the source's users may shorten
-    /// IDs.
+    /// Returns the ID of the container that `container` means: the one that has it as its ID, or else as its name (of
+    /// the container, or of pod and container with a slash between them), or else an ID that begins so. If there is
+    /// none, that is for [`Source::snapshot`] to say, and `container` is returned.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidRequest`] if `container` could mean more than one.
     fn resolve(&mut self, container: &str) -> Result<String> {
-        Ok(container.to_owned())
+        resolve::resolve(self, container)
     }
 
     /// Begins the next sample. What is read from now on is no older, and all reads of one sandbox may return the
@@ -83,8 +84,8 @@ pub trait Source: Send {
         None
     }
 
-    /// Returns what was left out since the last call, and why: say, a directory that others may read. All else
-    /// was read.
+    /// Returns what was left out since the last call, and why: say, a directory that others may read, or an
+    /// interface file of a container. All else was read.
     fn warnings(&mut self) -> Vec<Error> {
         Vec::new()
     }

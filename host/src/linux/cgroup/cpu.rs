@@ -1,7 +1,7 @@
 //! CPU time and throttling.
 
 use super::dir::CgroupDir;
-use super::parse::{lines, parse_list, parse_pair, parse_u64};
+use super::parse::{lines, parse_list, parse_max, parse_pair, parse_u64};
 use crate::bindings::types::{CpuUsage, Throttling};
 use crate::error::{Result, error};
 
@@ -30,6 +30,43 @@ pub(super) fn usage_v1(dir: &mut CgroupDir) -> CpuUsage {
 /// Reads the `cpu.stat` of v1's cpu controller, or of v2.
 pub(super) fn stat(dir: &mut CgroupDir) -> (CpuUsage, Throttling) {
     dir.read("cpu.stat", cpu_stat).unwrap_or_default()
+}
+
+/// Limits of CPU time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct CpuLimits {
+    /// The CPU time in each period, in microseconds. `None` if there is no limit.
+    pub(crate) quota: Option<u64>,
+    /// In microseconds.
+    pub(crate) period: Option<u64>,
+    /// The weight of v1.
+    pub(crate) shares: Option<u64>,
+}
+
+/// Reads the limits of v1's cpu controller.
+pub(super) fn limits_v1(dir: &mut CgroupDir) -> CpuLimits {
+    CpuLimits {
+        // -1 is that there is no limit.
+        quota: dir.read("cpu.cfs_quota_us", parse_u64).filter(|us| *us > 0),
+        period: dir.read("cpu.cfs_period_us", parse_u64),
+        shares: dir.read("cpu.shares", parse_u64),
+    }
+}
+
+/// Reads the limits of v2.
+pub(super) fn limits_v2(dir: &mut CgroupDir) -> CpuLimits {
+    dir.read("cpu.max", cpu_max).unwrap_or_default()
+}
+
+/// Parses a `cpu.max`: a quota, or `max`, and a period.
+pub(super) fn cpu_max(text: &str) -> Result<CpuLimits> {
+    let mut words = text.split_ascii_whitespace();
+    let mut next = || words.next().unwrap_or_default();
+    Ok(CpuLimits {
+        quota: Some(parse_max(next())?).filter(|us| *us < u64::MAX),
+        period: Some(parse_u64(next())?),
+        shares: None,
+    })
 }
 
 /// Parses user and system time in a v1 `cpuacct.stat`, and returns nanoseconds. The kernel counts in ticks of
@@ -90,6 +127,7 @@ pub(super) fn cpu_stat(text: &str) -> Result<(CpuUsage, Throttling)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::file::tests::TestDir;
 
     #[test]
     fn cpu_time_is_nanoseconds_whatever_the_kernel_counts_in() {
@@ -121,6 +159,30 @@ mod tests {
         );
         let stat = cpuacct_stat("user 1844674407371\nsystem 1\n").expect("it is one");
         assert_eq!(stat, (None, Some(10_000_000)));
+    }
+
+    #[test]
+    fn a_quota_that_is_not_set_is_none() {
+        let max = |text: &str| cpu_max(text).map(|limits| (limits.quota, limits.period));
+        let set = max("30000 100000\n").expect("it is one");
+        assert_eq!(set, (Some(30_000), Some(100_000)));
+        let unset = max("max 100000\n").expect("it is one");
+        assert_eq!(unset, (None, Some(100_000)));
+        for broken in ["", "max", "x 100000", "1 x"] {
+            assert!(max(broken).is_err(), "{broken:?}");
+        }
+        let test = TestDir::new("cpu-limits");
+        test.write("cpu.cfs_quota_us", "-1\n");
+        test.write("cpu.cfs_period_us", "100000\n");
+        test.write("cpu.shares", "1024\n");
+        let dir = CgroupDir::open(&test.0).expect("it can be read");
+        let limits = limits_v1(&mut dir.expect("a directory"));
+        let expected = CpuLimits {
+            quota: None,
+            period: Some(100_000),
+            shares: Some(1024),
+        };
+        assert_eq!(limits, expected);
     }
 
     #[test]

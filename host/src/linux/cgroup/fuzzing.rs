@@ -16,6 +16,7 @@ pub(crate) fn interface_file(text: &str) {
         assert!(numbers.len() <= 1 << 16);
     }
     let _ = (cpu::cpuacct_stat(text), cpu::cpu_stat(text));
+    let _ = cpu::cpu_max(text);
     if let Ok((user, system)) = cpu::usage_all(text) {
         assert_eq!(user.len(), system.len());
     }

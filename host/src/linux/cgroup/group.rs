@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::cpu::CpuLimits;
 use super::dir::{CgroupDir, FsKind};
+use super::parse::parse_flag;
 use super::paths::{CgroupPaths, UNIFIED};
 use super::{blkio, cpu, cpuset, hugetlb, memory, pids, psi};
 use crate::bindings::types::{Blkio, Cpu, Hugetlb, Memory, Pids, Stats};
 use crate::error::{Error, Result, error};
+use crate::linux::mountinfo::Mounts;
 
 /// One cgroup, open for reading.
 pub(crate) struct Cgroup {
@@ -102,7 +105,8 @@ impl Cgroup {
         })
     }
 
-    /// Reads all that is accounted for the cgroup, as far as it can be read. The network is not part of it.
+    /// Reads all that is accounted for the cgroup, as far as it can be read: [`Cgroup::take_failure`] says why
+    /// something is missing. The network is not part of it.
     pub(crate) fn stats(&mut self) -> Result<Stats> {
         let gone = || error!(ContainerNotFound, "its cgroup has gone");
         let mut lost = self.refresh()?;
@@ -118,7 +122,6 @@ impl Cgroup {
             memory: self.memory(),
             ..Stats::default()
         };
-        let failure = self.take_failure();
         // A cgroup goes away in one hierarchy after the other, without tasks. Values are missing then, some of
         // those that are always there among them.
         let (memory, cpu) = (stats.memory.usage.usage, stats.cpu.usage.total);
@@ -129,13 +132,46 @@ impl Cgroup {
         }
         if stats == Stats::default() {
             let unaccounted = || error!(Source, "no mounted hierarchy accounts for it");
-            return Err(failure.unwrap_or_else(unaccounted));
+            return Err(self.take_failure().unwrap_or_else(unaccounted));
         }
         Ok(stats)
     }
 
+    /// Returns its path in the first hierarchy that has it, from the root of that.
+    pub(crate) fn path(&self, mounts: &Mounts) -> Option<PathBuf> {
+        let path = mounts.path_of(&self.dirs().next()?.path)?;
+        path.to_str().is_some().then_some(path)
+    }
+
+    /// Returns when it was made, in nanoseconds since 1970: a later one of its name was made later. `None` if it is no
+    /// cgroup, but has copies of interface files.
+    pub(crate) fn made(&self) -> Option<u64> {
+        self.dirs().filter_map(|dir| dir.made).min()
+    }
+
+    /// Reads the limits of CPU time.
+    pub(crate) fn cpu_limits(&mut self) -> CpuLimits {
+        let limits = match self.dir("cpu") {
+            Some(dir) => cpu::limits_v1(dir),
+            None => self.dir(UNIFIED).map(cpu::limits_v2).unwrap_or_default(),
+        };
+        // What cannot be read costs itself.
+        self.take_failure();
+        limits
+    }
+
+    /// Returns whether its tasks are stopped. `None` if no hierarchy of these can stop them.
+    pub(crate) fn is_frozen(&mut self) -> Option<bool> {
+        let is_frozen = match self.dir("freezer") {
+            Some(dir) => dir.read("freezer.state", |text| Ok(text.trim_ascii() == "FROZEN")),
+            None => self.dir(UNIFIED)?.read("cgroup.freeze", parse_flag),
+        };
+        self.take_failure();
+        is_frozen
+    }
+
     /// Takes the first failure of this sample.
-    pub(super) fn take_failure(&mut self) -> Option<Error> {
+    pub(crate) fn take_failure(&mut self) -> Option<Error> {
         let hierarchies = self.hierarchies.iter_mut();
         let failures = hierarchies.filter_map(|hierarchy| hierarchy.dir.as_mut()?.failure.take());
         failures.reduce(|first, _| first)

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::bindings::types::Stats;
 use crate::error::{Context as _, Result, bail};
-use crate::linux::process::is_running;
 use crate::snapshot::{Container, Format, Snapshot};
 use crate::text::shorten;
 
@@ -32,7 +31,7 @@ fn snapshot(root: &Path, file: &StateFile, time: Duration) -> Result<Snapshot> {
 
     let mut sentry = match Sentry::connect(root, &file.sandbox, &sandbox, time) {
         Ok(sentry) => sentry,
-        Err(e) if is_running(sandbox.pid, None)? => return Err(e),
+        Err(e) if sandbox.may_run(&file.sandbox, &e)? => return Err(e),
         Err(_) => bail!(ContainerNotFound, "its sandbox is not running"),
     };
     let mut snapshot = read(&mut sentry, &file.sandbox, &ids).with_context(|| {

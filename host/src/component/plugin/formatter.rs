@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::host::State;
-use super::runtime::{Instance, Runtime};
 use crate::bindings;
 use crate::bindings::types::StatsEvent;
+use crate::component::host::State;
+use crate::component::runtime::{Instance, Runtime};
 use crate::error::{Context as _, Result, error};
-use crate::text::{check_text, clean, shorten};
+use crate::text::{clean, shorten};
 
 /// A component that formats events, ready to run.
 pub struct Formatter {
@@ -55,5 +55,39 @@ impl Formatter {
                 let (id, name) = (shorten(&event.id), &self.runtime.name);
                 format!("cannot format stats of container {id} with component {name}")
             })
+    }
+}
+
+/// Refuses control characters other than newlines and tabs: a terminal would act on them.
+fn check_text(text: String) -> Result<String> {
+    let refused = |c: &char| c.is_control() && !matches!(c, '\n' | '\t');
+    match text.chars().find(refused) {
+        None => Ok(text),
+        Some(c) => Err(error!(
+            Component,
+            "the text has a control character: U+{:04X}",
+            u32::from(c)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_refused() {
+        for text in ["", "a\tb\nc\n", "\u{e9}\u{a0}\u{1f600}"] {
+            assert!(check_text(text.to_owned()).is_ok(), "{text:?}");
+        }
+        for text in [
+            "\x1b[2J", "a\rb", "\0", "\x07", "\x7f", "\u{80}", "\u{9b}2J",
+        ] {
+            let e = check_text(text.to_owned()).expect_err("a control character");
+            assert!(
+                e.to_string()
+                    .starts_with("the text has a control character: U+00")
+            );
+        }
     }
 }
