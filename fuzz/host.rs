@@ -26,7 +26,7 @@ mod error;
 pub mod fuzzing;
 #[path = "../host/src/linux/mod.rs"]
 mod linux;
-#[path = "../host/src/snapshot.rs"]
+#[path = "../host/src/snapshot/mod.rs"]
 mod snapshot;
 #[path = "../host/src/source/mod.rs"]
 mod source;

@@ -32,7 +32,7 @@ pub fn mountinfo(input: &[u8]) {
     }
     let _ = (
         CgroupPaths::of(&mounts, path),
-        CgroupPaths::of_state(&mounts, path),
+        CgroupPaths::of_state(&mounts, path, &["memory"]),
     );
 }
 
