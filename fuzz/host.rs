@@ -1,7 +1,7 @@
 //! The modules of `host/` that parse input from outside.
 //!
 //! They are compiled here once more, and not used from the library, since that needs wasmtime: to compile it with
-//! instrumentation takes ten times as long as all else, and nothing of it is fuzzed.
+//! instrumentation takes ten times as long as all else, and nothing of it is fuzzed here.
 
 // What only other modules of the library use.
 #![allow(dead_code)]
