@@ -1,12 +1,15 @@
 //! The library, as an embedder uses it: sources of one's own, typed events, IDs that no command line
 //! could carry.
 
+use std::fs;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use eventout::{
     Component, Container, ContainerInfo, ErrorKind, Format, Limits, Monitor, Result, Snapshot,
     Source, SourceSpec,
 };
+use tests::{root, run, scratch};
 
 fn builtin() -> Component {
     Component::builtin(Limits::default()).expect("it was compiled for this machine")
@@ -185,4 +188,46 @@ fn calls_leave_nothing_behind_in_the_instance() {
     for _ in 0..100_000 {
         now.stats_json("web", Format::Gvisor).expect("it fits");
     }
+}
+
+#[test]
+fn the_library_alone_needs_no_compiler_and_no_command_line() {
+    let embedder = scratch("embedder");
+    fs::create_dir(embedder.join("src")).expect("a directory");
+    fs::write(embedder.join("src/lib.rs"), "").expect("a file");
+    fs::copy(root().join("Cargo.lock"), embedder.join("Cargo.lock")).expect("a copy");
+    // Without build scripts and macros, which are not part of an embedder.
+    let dependencies = |features: &str| {
+        let manifest = format!(
+            "[package]\nname = \"embedder\"\nedition = \"2024\"\n[workspace]\n[dependencies.eventout]\n\
+             path = {:?}\ndefault-features = false\nfeatures = {features}\n",
+            root().join("host")
+        );
+        fs::write(embedder.join("Cargo.toml"), manifest).expect("a file");
+        let mut tree = Command::new(env!("CARGO"));
+        tree.args([
+            "tree",
+            "--offline",
+            "--prefix=none",
+            "--edges=normal,no-proc-macro",
+        ]);
+        run(tree.current_dir(&embedder))
+    };
+    let has = |dependencies: &str, name: &str| {
+        let mut names = dependencies.lines().map(|line| line.split(' ').next());
+        names.any(|other| other == Some(name))
+    };
+    let [alone, plugins, cli] = ["[]", r#"["plugins"]"#, r#"["cli"]"#].map(dependencies);
+    assert!(has(&alone, "wasmtime"));
+    for name in [
+        "cranelift-codegen",
+        "clap",
+        "signal-hook",
+        "hyper",
+        "ratatui",
+    ] {
+        assert!(!has(&alone, name), "{name}");
+        assert!(has(&cli, name), "{name}");
+    }
+    assert!(has(&plugins, "cranelift-codegen") && !has(&plugins, "clap"));
 }

@@ -1,5 +1,5 @@
-//! Performance, as ratios: `cargo bench` prints the tables, and with `calls`, `processes` or `cgroups` behind
-//! `--` only those of that kind.
+//! Performance, as ratios: `cargo bench` prints the tables, and with `calls`, `processes`, `scrapes` or `cgroups`
+//! behind `--` only those of that kind.
 //!
 //! What is compared runs in turns, in rounds of some milliseconds, and the fastest round of each counts: other
 //! work on the machine can only make a round slower. Results are checked before they are timed. There is no
@@ -10,9 +10,11 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use eventout::{
@@ -585,6 +587,85 @@ fn live_cgroups() {
     }
 }
 
+/// A server, which goes when this does, and its address.
+struct Server(Child, SocketAddr);
+
+impl Server {
+    fn start(source: &str) -> Self {
+        let mut command = program();
+        command
+            .args(["--source", source, "serve", "--listen=127.0.0.1:0"])
+            .args(["--max-age=1ns", "--max-containers=10000"])
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        let mut line = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        stderr.read_line(&mut line).expect("it goes on");
+        let (_, address) = line.trim().split_once("http://").expect("an address");
+        Self(child, address.parse().expect("an address"))
+    }
+
+    /// Reads the metrics, and returns how many there are of tasks.
+    fn scrape(&self) -> usize {
+        let mut stream = TcpStream::connect(self.1).expect("it listens");
+        let request = "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let lines = BufReader::new(stream)
+            .lines()
+            .map(|line| line.expect("UTF-8"));
+        lines
+            .filter(|line| line.starts_with("container_threads{"))
+            .count()
+    }
+
+    /// Returns the CPU time of so many scrapes, in seconds for one.
+    fn cost(&self, scrapes: usize, containers: usize, pause: Duration) -> f64 {
+        let process = self.0.id().to_string();
+        let seconds = || cpu_time(&process).iter().sum::<f64>() / 1e6;
+        assert_eq!(self.scrape(), containers);
+        let before = seconds();
+        for _ in 0..scrapes {
+            thread::sleep(pause);
+            assert_eq!(self.scrape(), containers);
+        }
+        (seconds() - before) / scrapes as f64
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Scrapes of the metrics: CPU time and memory.
+fn scrapes() {
+    const CONTAINERS: usize = 10_000;
+    let file = scratch("speed-scrapes").join("machine.jsonl");
+    let machine: Vec<_> = (0..CONTAINERS / 10)
+        .map(|at| {
+            let mut sandbox = sandbox(10);
+            for container in &mut sandbox.containers {
+                container.id = format!("{at:04}{}", &container.id[4..]);
+            }
+            sandbox.root_container = sandbox.containers[0].id.clone();
+            sandbox
+        })
+        .collect();
+    fs::write(&file, serde_json::to_vec(&machine).expect("JSON")).expect("a file");
+    let server = Server::start(&format!("scenario:{}", file.display()));
+    let seconds = server.cost(5, CONTAINERS, Duration::ZERO);
+    println!("\nA scrape of {CONTAINERS} containers of a scenario: {seconds:.2} s of CPU time.");
+    let Some(_cgroups) = Cgroups::new(100) else {
+        return println!("Scrapes of live cgroups: not run, no v1 hierarchies, or not root.");
+    };
+    let server = Server::start("cgroup:/sys/fs/cgroup/memory/eventout-speed");
+    let seconds = server.cost(12, 100, Duration::from_secs(5));
+    let percent = seconds / 5.0 * 100.0;
+    println!("100 live cgroups, a scrape every 5 seconds: {percent:.2} % of a core.");
+}
+
 /// What this was measured on.
 fn machine() {
     let run = |command: &str, args: &[&str]| {
@@ -688,6 +769,9 @@ fn main() {
         start_up();
         starts();
         stream();
+    }
+    if wants("scrapes") {
+        scrapes();
     }
     if wants("cgroups") {
         live_cgroups();

@@ -138,39 +138,29 @@ mod tests {
         owned.collect()
     }
 
-    fn memory(containers: u64, root: &str, total: Option<u64>) -> Option<u64> {
-        let root = Some(root.to_owned());
-        Sandbox::new(total, containers, root, Vec::new()).memory_share("mine")
-    }
-
     fn cpu_total(container: &str, usage: &[(&str, u64)], cgroup: CgroupCpuUsage) -> Option<u64> {
         Sandbox::new(None, 1, None, entries(usage)).cpu_total(container, cgroup)
     }
 
     #[test]
-    fn a_single_container_has_all_memory_even_if_it_is_the_root() {
-        assert_eq!(memory(1, "other", Some(100)), Some(100));
-        assert_eq!(memory(1, "mine", Some(100)), Some(100));
-    }
-
-    #[test]
-    fn the_root_container_among_several_has_no_memory() {
-        assert_eq!(memory(2, "mine", Some(100)), Some(0));
-    }
-
-    #[test]
-    fn siblings_share_memory_evenly_without_the_remainder() {
-        assert_eq!(memory(2, "other", Some(100)), Some(100));
-        assert_eq!(memory(4, "other", Some(100)), Some(33));
-        assert_eq!(memory(4, "other", Some(2)), Some(0));
-        assert_eq!(memory(u64::MAX, "other", Some(u64::MAX)), Some(1));
-    }
-
-    #[test]
-    fn memory_that_is_not_accounted_is_unknown_to_every_container() {
-        assert_eq!(memory(1, "mine", None), None);
-        assert_eq!(memory(2, "mine", None), None);
-        assert_eq!(memory(2, "other", None), None);
+    fn siblings_share_memory_evenly_and_the_root_among_several_has_none() {
+        for (containers, root, total, share) in [
+            (1, "other", Some(100), Some(100)),
+            (1, "mine", Some(100), Some(100)),
+            (2, "mine", Some(100), Some(0)),
+            (2, "other", Some(100), Some(100)),
+            (4, "other", Some(100), Some(33)),
+            (4, "other", Some(2), Some(0)),
+            (u64::MAX, "other", Some(u64::MAX), Some(1)),
+            // Memory that is not accounted is unknown to every container.
+            (1, "mine", None, None),
+            (2, "mine", None, None),
+            (2, "other", None, None),
+        ] {
+            let sandbox = Sandbox::new(total, containers, Some(root.to_owned()), Vec::new());
+            let found = sandbox.memory_share("mine");
+            assert_eq!(found, share, "{containers} {root} {total:?}");
+        }
     }
 
     #[test]

@@ -31,7 +31,11 @@ pub fn stats_event(event: &StatsEvent, format: Format) -> String {
 
 /// Encodes an event of type `oom`: runc's `types.Event` without data.
 pub fn oom_event(container: &str) -> String {
-    encode(128, |to| runc::OomEvent::new(container).serialize(to))
+    let event = runc::OomEvent {
+        event_type: "oom",
+        id: container,
+    };
+    encode(128, |to| event.serialize(to))
 }
 
 /// Returns the text that `write` makes, of about `capacity` bytes.

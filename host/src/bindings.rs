@@ -19,6 +19,7 @@ wasmtime::component::bindgen!({
 });
 
 /// World `formatter`: components that give events a form of their own.
+#[cfg(feature = "plugins")]
 pub mod formatter {
     wasmtime::component::bindgen!({
         path: "wit",

@@ -169,16 +169,6 @@ impl<T, E: StdError + Send + Sync + 'static> Context<T> for Result<T, E> {
     }
 }
 
-impl<T> Context<T> for Option<T> {
-    fn context(self, message: impl Into<String>) -> Result<T> {
-        self.ok_or_else(|| Error::new(ErrorKind::Source, message))
-    }
-
-    fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
-        self.ok_or_else(|| Error::new(ErrorKind::Source, message()))
-    }
-}
-
 /// Creates an error of a kind with a formatted message: `error!(Source, "line {at}: ...")`.
 macro_rules! error {
     ($kind:ident, $($message:tt)+) => {

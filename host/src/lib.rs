@@ -1,7 +1,7 @@
 //! Stats events of containers, computed by a WebAssembly component.
 //!
 //! The component holds the accounting and the format; see `wit/` for its contract. This library
-//! gives it a [`Source`] of facts, keeps it within [`Limits`], and hands on its answers:
+//! gives it a [`Source`] of facts, keeps it within [`Limits`], and hands on its results:
 //!
 //! ```
 //! use eventout::{Component, Format, Limits, Monitor, SourceSpec};
@@ -23,6 +23,11 @@
 //!
 //! An [`Error`] says what was attempted, where and why, as a chain of causes. Its [`ErrorKind`] tells whether
 //! the container has ended, the request can never be granted, or a later call may succeed.
+//!
+//! # Features
+//!
+//! - `plugins`: third-party components ([`Plugin`]), and the compiler that they need.
+//! - `cli`, on by default: the program, and `plugins`.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("eventout reads cgroups and /proc, so it works on Linux only");
@@ -49,10 +54,12 @@ pub use bindings::types::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, EventOut, Hugetlb, Memory, MemoryEntry,
     NetworkInterface, Pids, Psi, PsiData, Stats, StatsEvent, Throttling,
 };
-pub use component::{Component, Formatter, Plugin, compiler_process};
+pub use component::Component;
+#[cfg(feature = "plugins")]
+pub use component::{CompileLimits, Formatter, Plugin, compiler_process};
 pub use details::{Details, Status};
 pub use error::{Error, ErrorKind, Result};
-pub use limits::{CompileLimits, Limits};
+pub use limits::Limits;
 pub use monitor::{Monitor, Sample};
 pub use snapshot::{Container, Format, Snapshot};
 pub use source::{ContainerInfo, OomEvents, Source, SourceSpec};

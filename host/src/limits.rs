@@ -30,24 +30,3 @@ impl Default for Limits {
         }
     }
 }
-
-/// Limits of the compilation of a component in a process of its own. See
-/// [`Plugin::from_file_in_child`](crate::Plugin::from_file_in_child).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompileLimits {
-    /// The time of a compilation.
-    pub time: Duration,
-    /// The address space of the process, in bytes.
-    pub memory: u64,
-}
-
-impl Default for CompileLimits {
-    /// Returns 5 min and 2 GiB, several times the needs of a component with an interpreter in it, also on a
-    /// machine with other work.
-    fn default() -> Self {
-        Self {
-            time: Duration::from_secs(300),
-            memory: 2 << 30,
-        }
-    }
-}

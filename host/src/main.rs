@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use cli::args::{Cli, Command};
 use cli::output::Output;
-use cli::{compat, events, generate, list, record};
+use cli::{compat, events, generate, list, record, serve};
 
 /// Set if standard output was closed when the program began.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
@@ -61,6 +61,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
             poll,
             ..
         } => record::run(open()?, container.as_deref(), *once, *poll, out),
+        Command::Serve(args) => serve::run(args, open()?, out),
         Command::Completions { shell } => generate::completions(*shell, out),
         Command::Man { dir } => generate::man(dir),
     }

@@ -1,6 +1,7 @@
 //! runc's schema: the structs of types/events.go, and of opencontainers/cgroups for pressure, field by field,
 //! in their order. `omitzero`, which leaves out a struct of zeros, is that of runc 1.4.
 
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use super::{implement_serialize, is_zero, map, or_zero, stats_type};
@@ -20,17 +21,8 @@ pub(super) struct Event {
 #[derive(Serialize)]
 pub(super) struct OomEvent<'a> {
     #[serde(rename = "type")]
-    event_type: &'static str,
-    id: &'a str,
-}
-
-impl<'a> OomEvent<'a> {
-    pub(super) fn new(id: &'a str) -> Self {
-        Self {
-            event_type: "oom",
-            id,
-        }
-    }
+    pub(super) event_type: &'static str,
+    pub(super) id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -186,76 +178,38 @@ fn is_zero_entry(entry: &types::MemoryEntry) -> bool {
         .all(is_zero)
 }
 
-/// One list for each kind of value, where the contract has one record for each device and operation.
-#[derive(Serialize)]
-struct Blkio<'a> {
-    #[serde(
-        rename = "ioServiceBytesRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    service_bytes: BlkioEntries<'a>,
-    #[serde(
-        rename = "ioServicedRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    serviced: BlkioEntries<'a>,
-    #[serde(
-        rename = "ioQueueRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    queued: BlkioEntries<'a>,
-    #[serde(
-        rename = "ioServiceTimeRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    service_time: BlkioEntries<'a>,
-    #[serde(
-        rename = "ioWaitTimeRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    wait_time: BlkioEntries<'a>,
-    #[serde(
-        rename = "ioMergedRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    merged: BlkioEntries<'a>,
-    #[serde(
-        rename = "ioTimeRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    time: BlkioEntries<'a>,
-    #[serde(
-        rename = "sectorsRecursive",
-        skip_serializing_if = "BlkioEntries::is_empty"
-    )]
-    sectors: BlkioEntries<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    psi: &'a Option<types::Psi>,
-}
-
+/// Encodes one list for each kind of value, where the contract has one record for each device and operation.
 fn blkio<S: Serializer>(blkio: &types::Blkio, to: S) -> Result<S::Ok, S::Error> {
-    let entries = |value| BlkioEntries {
-        entries: &blkio.entries,
-        value,
-    };
-    Blkio {
-        service_bytes: entries(|entry| entry.io_service_bytes),
-        serviced: entries(|entry| entry.io_serviced),
-        queued: entries(|entry| entry.io_queued),
-        service_time: entries(|entry| entry.io_service_time),
-        wait_time: entries(|entry| entry.io_wait_time),
-        merged: entries(|entry| entry.io_merged),
-        time: entries(|entry| entry.io_time),
-        sectors: entries(|entry| entry.sectors),
-        psi: &blkio.psi,
+    type Value = fn(&types::BlkioEntry) -> Option<u64>;
+    const LISTS: [(&str, Value); 8] = [
+        ("ioServiceBytesRecursive", |entry| entry.io_service_bytes),
+        ("ioServicedRecursive", |entry| entry.io_serviced),
+        ("ioQueueRecursive", |entry| entry.io_queued),
+        ("ioServiceTimeRecursive", |entry| entry.io_service_time),
+        ("ioWaitTimeRecursive", |entry| entry.io_wait_time),
+        ("ioMergedRecursive", |entry| entry.io_merged),
+        ("ioTimeRecursive", |entry| entry.io_time),
+        ("sectorsRecursive", |entry| entry.sectors),
+    ];
+    let mut map = to.serialize_map(None)?;
+    for (name, value) in LISTS {
+        let entries = blkio.entries.iter().filter_map(|entry| {
+            Some(BlkioEntry {
+                major: entry.major,
+                minor: entry.minor,
+                op: &entry.op,
+                value: value(entry)?,
+            })
+        });
+        let entries: Vec<_> = entries.collect();
+        if !entries.is_empty() {
+            map.serialize_entry(name, &entries)?;
+        }
     }
-    .serialize(to)
-}
-
-/// The entries that have a value of one kind.
-struct BlkioEntries<'a> {
-    entries: &'a [types::BlkioEntry],
-    value: fn(&types::BlkioEntry) -> Option<u64>,
+    if let Some(psi) = &blkio.psi {
+        map.serialize_entry("psi", psi)?;
+    }
+    map.end()
 }
 
 #[derive(Serialize)]
@@ -268,30 +222,6 @@ struct BlkioEntry<'a> {
     op: &'a str,
     #[serde(skip_serializing_if = "is_default")]
     value: u64,
-}
-
-impl<'a> BlkioEntries<'a> {
-    fn iter(&self) -> impl Iterator<Item = BlkioEntry<'a>> {
-        let value = self.value;
-        self.entries.iter().filter_map(move |entry| {
-            Some(BlkioEntry {
-                major: entry.major,
-                minor: entry.minor,
-                op: &entry.op,
-                value: value(entry)?,
-            })
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
-}
-
-impl Serialize for BlkioEntries<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.iter())
-    }
 }
 
 implement_serialize!(Hugetlb);

@@ -1,5 +1,6 @@
 //! Arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use eventout::{CompileLimits, Limits, SourceSpec};
 
 use super::compat::IgnoredArgs;
 use super::duration::{parse_interval, parse_size};
+use super::serve::Label;
 
 /// The version of this program, of the contract with components, and of wasmtime.
 const LONG_VERSION: &str = concat!(
@@ -111,6 +113,19 @@ Examples:
         #[command(flatten)]
         poll: PollArgs,
     },
+    /// Serve metrics for Prometheus, and a page and JSON with what containers use.
+    ///
+    /// Nothing is read unless somebody wants to know. `/metrics` has the names of cAdvisor's metrics, `/` is a page,
+    /// `/containers` and `/events` are for programs, and `/healthz` says whether the source can be read.
+    #[command(after_help = "\
+Examples:
+  eventout serve
+      Serve http://127.0.0.1:19909 for this machine alone.
+  eventout --source gvisor serve --listen 0.0.0.0:19909 --allow-host node-1
+      Serve the containers of gVisor for other machines, which may use the name `node-1`.
+  eventout serve --label team=com.example.team
+      Give each metric of a container a label `team`, from that annotation.")]
+    Serve(ServeArgs),
     /// Print a script that completes arguments in a shell.
     #[command(after_help = "\
 Examples:
@@ -208,6 +223,35 @@ impl LimitArgs {
             memory: memory.unwrap_or(usual.memory),
         }
     }
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Listen on this address. With port 0, it is any that is free.
+    ///
+    /// Whoever can connect can read all that is served: there is neither encryption nor a password.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:19909")]
+    pub(crate) listen: SocketAddr,
+
+    /// Serve requests for this name too, besides localhost and the address.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+
+    /// Give metrics of containers this label, with the value of that annotation.
+    #[arg(long, value_name = "NAME=ANNOTATION")]
+    pub(crate) label: Vec<Label>,
+
+    /// Serve what was read up to this long ago.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) max_age: Duration,
+
+    /// Read this often while somebody looks at the page or reads a stream.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) interval: Duration,
+
+    /// Read no more containers than that.
+    #[arg(long, value_name = "NUMBER", default_value = "10000")]
+    pub(crate) max_containers: usize,
 }
 
 #[derive(Args, Clone, Copy)]

@@ -16,48 +16,28 @@ pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
         ("m", 60_000_000_000),
         ("h", 3_600_000_000_000),
     ];
-    let form =
-        || "expected a duration such as 1m30s or 500ms, or a whole number of seconds".to_owned();
-    let range = || "it is too long".to_owned();
-    let positive = |ns: u64| match ns {
-        0 => Err("it must be greater than 0".to_owned()),
-        ns => Ok(Duration::from_nanos(ns)),
-    };
+    const FORM: &str = "expected a duration such as 1m30s or 500ms, or a whole number of seconds";
+    const RANGE: &str = "it is too long";
+    const POSITIVE: &str = "it must be greater than 0";
     if text.starts_with('-') {
-        return Err("it must be greater than 0".to_owned());
+        return Err(POSITIVE.to_owned());
     }
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        let seconds = text.parse::<u64>().ok();
-        return positive(
-            seconds
-                .and_then(|s| s.checked_mul(1_000_000_000))
-                .ok_or_else(range)?,
-        );
-    }
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let in_seconds = format!("{text}s");
+    let is_whole = text.bytes().all(|b| b.is_ascii_digit());
+    let mut rest = if is_whole { &*in_seconds } else { text };
     let mut total = 0u64;
-    let mut rest = text;
-    loop {
-        let number = rest.len()
-            - rest
-                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-                .len();
-        let (number, behind) = rest.split_at(number);
-        let unit = behind
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(unit);
-        let (_, unit) = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(form)?;
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|c| !is_number(c)).ok_or(FORM)?);
+        let (unit, behind) = behind.split_at(behind.find(is_number).unwrap_or(behind.len()));
+        let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(FORM)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(form());
+            return Err(FORM.to_owned());
         }
-        let whole: u64 = if whole.is_empty() {
-            0
-        } else {
-            whole.parse().map_err(|_| range())?
+        let whole: u64 = match whole {
+            "" => 0,
+            digits => digits.parse().map_err(|_| RANGE)?,
         };
         // Digits below a nanosecond count for nothing, so that no fraction is out of range.
         let mut part = 0;
@@ -66,33 +46,29 @@ pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
             scale /= 10;
             part += u64::from(digit - b'0') * scale;
         }
-        total = whole
-            .checked_mul(*unit)
-            .and_then(|ns| ns.checked_add(part)?.checked_add(total))
-            .ok_or_else(range)?;
-        if behind.is_empty() {
-            return positive(total);
-        }
+        let ns = whole.checked_mul(*unit).and_then(|ns| ns.checked_add(part));
+        total = ns.and_then(|ns| ns.checked_add(total)).ok_or(RANGE)?;
         rest = behind;
+    }
+    match total {
+        0 => Err(POSITIVE.to_owned()),
+        ns => Ok(Duration::from_nanos(ns)),
     }
 }
 
 /// Parses a number of bytes, KiB, MiB or GiB.
 pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
-    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(at) => text.split_at(at),
-        None => (text, ""),
-    };
+    const FORM: &str = "expected a size such as 1048576, 64MiB or 1GiB";
+    let digits = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
     let unit = match unit {
         "" | "B" => 1usize,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err("expected a size such as 1048576, 64MiB or 1GiB".to_owned()),
+        _ => return Err(FORM.to_owned()),
     };
-    let number: usize = number
-        .parse()
-        .map_err(|_| "expected a size such as 1048576, 64MiB or 1GiB".to_owned())?;
+    let number: usize = number.parse().map_err(|_| FORM)?;
     let size = number.checked_mul(unit);
     size.ok_or_else(|| "it is too large".to_owned())
 }
@@ -117,28 +93,9 @@ mod tests {
         ] {
             assert_eq!(parse_interval(text), Ok(Duration::from_nanos(ns)), "{text}");
         }
-        for text in [
-            "",
-            "0",
-            "0s",
-            "-5",
-            "-5s",
-            "+5s",
-            "s",
-            ".",
-            ".s",
-            "5x",
-            "1.5",
-            "1..5s",
-            "1 s",
-            "1s ",
-            "1d",
-            "1e3s",
-            "0.1ns",
-            "18446744073709551616ns",
-            "18446744073709551615",
-            "\u{661}s",
-        ] {
+        let wrong = "|0|0s|-5|-5s|+5s|s|.|.s|5x|1.5|1..5s|1 s|1s |1d|1e3s|0.1ns|18446744073709551616ns|\
+            18446744073709551615|\u{661}s";
+        for text in wrong.split('|') {
             assert!(parse_interval(text).is_err(), "{text:?}");
         }
     }

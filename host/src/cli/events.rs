@@ -81,7 +81,7 @@ fn load(file: &Path, limits: Limits, compile_limits: &CompileLimits) -> Result<P
 }
 
 /// Allows as many open files as this process may have: each interface file of a container in a stream is one.
-fn raise_open_files() {
+pub(super) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.maximum;
     // Otherwise files are opened for each line.

@@ -10,6 +10,7 @@ pub(crate) mod list;
 pub(crate) mod output;
 pub(crate) mod record;
 mod repeats;
+pub(crate) mod serve;
 mod signals;
 mod stream;
 pub(crate) mod view;

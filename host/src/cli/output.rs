@@ -2,6 +2,7 @@
 
 use std::io::{self, StdoutLock};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use eventout::{Error, Result};
@@ -158,6 +159,11 @@ impl Output {
     /// Prints a message that has been cleaned.
     pub(super) fn diagnose(&mut self, message: &str) {
         self.diagnostics.print(message);
+    }
+
+    /// Keeps signals from ending the program, and returns what becomes readable with one. `None` if they end it anyway.
+    pub(super) fn hold_signals(&self) -> io::Result<Option<UnixStream>> {
+        self.signals.as_ref().map(Signals::hold).transpose()
     }
 
     /// Prints the errors that are left.

@@ -18,16 +18,14 @@ pub(crate) fn run(
     poll: PollArgs,
     out: &mut Output,
 ) -> Result<()> {
-    match container {
+    let ids = match container {
         Some(container) => {
-            let container = source
-                .resolve(container)
-                .map_err(|e| e.context(cannot_record(container)))?;
-            let ids = Some(vec![container]);
-            run_stream(ids, once, poll, out, &mut Recording(source))
+            let id = source.resolve(container);
+            Some(vec![id.map_err(|e| e.context(cannot_record(container)))?])
         }
-        None => run_stream(None, once, poll, out, &mut Recording(source)),
-    }
+        None => None,
+    };
+    run_stream(ids, once, poll, out, &mut Recording(source))
 }
 
 /// Samples of a source.

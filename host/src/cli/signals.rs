@@ -58,6 +58,13 @@ impl Signals {
         self.exit_if_signalled();
     }
 
+    /// Keeps signals from ending the program, and returns what becomes readable with one.
+    pub(super) fn hold(&self) -> io::Result<UnixStream> {
+        self.between_lines.store(false, Ordering::SeqCst);
+        self.pipe.set_nonblocking(true)?;
+        self.pipe.try_clone()
+    }
+
     /// Ends the program if there was a signal.
     pub(super) fn exit_if_signalled(&self) {
         if let Some(code) = self.exit_code() {

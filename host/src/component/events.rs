@@ -75,8 +75,7 @@ impl Instance {
 
     /// Calls `event`.
     pub(crate) fn event(&mut self, snapshot: Arc<Snapshot>, container: &str) -> Result<EventOut> {
-        let result = self.call(snapshot, |guest, store| guest.call_event(store, container));
-        result?.map_err(from_component)
+        self.call(snapshot, |guest, store| guest.call_event(store, container))
     }
 
     /// Calls `event-json`.
@@ -93,8 +92,7 @@ impl Instance {
 
     /// Calls `stats`.
     pub(crate) fn stats(&mut self, snapshot: Arc<Snapshot>, container: &str) -> Result<StatsEvent> {
-        let result = self.call(snapshot, |guest, store| guest.call_stats(store, container));
-        result?.map_err(from_component)
+        self.call(snapshot, |guest, store| guest.call_stats(store, container))
     }
 
     /// Calls `stats-json`.
@@ -113,34 +111,35 @@ impl Instance {
     /// Calls `oom-json`.
     pub(crate) fn oom_json(&mut self, container: &str) -> Result<String> {
         let line = self.call(Arc::default(), |guest, store| {
-            guest.call_oom_json(store, container)
-        })?;
-        self.one_line(Ok(line))
+            guest.call_oom_json(store, container).map(Ok)
+        });
+        self.one_line(line?)
     }
 
     fn call<T>(
         &mut self,
         snapshot: Arc<Snapshot>,
-        call: impl FnOnce(&events::Guest, &mut Store<State>) -> wasmtime::Result<T>,
+        call: impl FnOnce(
+            &events::Guest,
+            &mut Store<State>,
+        ) -> wasmtime::Result<Result<T, events::Error>>,
     ) -> Result<T> {
         let shared = &self.component.shared;
-        shared.runtime.with_instance(
+        let result = shared.runtime.with_instance(
             &mut self.instance,
             snapshot,
             |store| shared.pre.instantiate(store),
             |guest, store| call(guest.eventout_stats_events(), store),
-        )
+        );
+        result?.map_err(from_component)
     }
 
     /// Makes sure that the component returned one line and no more. JSON has no control characters, and a terminal
     /// would act on them.
-    fn one_line(&self, line: Result<String, events::Error>) -> Result<String> {
-        let line = line.map_err(from_component)?;
+    fn one_line(&self, line: String) -> Result<String> {
         let runtime = &self.component.shared.runtime;
         runtime.check_output(&line)?;
-        // To look at all bytes, many at a time, is faster than to stop at the first that matters.
-        let or_control = |found, byte| found | (byte < 0x20);
-        if runtime.origin() == Origin::Builtin || !line.bytes().fold(false, or_control) {
+        if runtime.origin == Origin::Builtin || line.bytes().all(|byte| byte >= 0x20) {
             return Ok(line);
         }
         let name = &runtime.name;

@@ -10,37 +10,14 @@ use crate::snapshot::{Container, Snapshot};
 /// The state of an instance on the host's side: all that the instance can reach.
 pub(super) struct State {
     pub(super) snapshot: Arc<Snapshot>,
-    /// The place there of the container that the last call was about.
-    last: usize,
     pub(super) limiter: Limiter,
 }
 
 impl State {
-    pub(super) fn new(snapshot: Arc<Snapshot>, limiter: Limiter) -> Self {
-        Self {
-            snapshot,
-            last: 0,
-            limiter,
-        }
-    }
-
-    /// Replaces the snapshot.
-    pub(super) fn set_snapshot(&mut self, snapshot: Arc<Snapshot>) {
-        self.snapshot = snapshot;
-        self.last = 0;
-    }
-
-    /// Finds a container. The search begins where the last one ended, since a component calls for one after the
-    /// other.
-    fn container(&mut self, id: &str) -> Result<&Container, sandbox::Error> {
-        let containers = &self.snapshot.containers;
-        let (before, behind) = containers.split_at(self.last.min(containers.len()));
-        let mut places = (self.last..).zip(behind).chain((0..).zip(before));
-        let (at, container) = places
-            .find(|(_, container)| container.id == id)
-            .ok_or(sandbox::Error::ContainerNotFound)?;
-        self.last = at;
-        Ok(container)
+    fn container(&self, id: &str) -> Result<&Container, sandbox::Error> {
+        let mut containers = self.snapshot.containers.iter();
+        let container = containers.find(|container| container.id == id);
+        container.ok_or(sandbox::Error::ContainerNotFound)
     }
 }
 
@@ -78,7 +55,6 @@ impl sandbox::Host for State {
     }
 
     fn container_stats(&mut self, container: String) -> Result<Option<Stats>, sandbox::Error> {
-        self.container(&container)
-            .map(|container| container.stats.as_deref().cloned())
+        Ok(self.container(&container)?.stats.as_deref().cloned())
     }
 }

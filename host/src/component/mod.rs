@@ -1,20 +1,15 @@
 //! Components: the built-in one and those from files, run within limits.
 
-mod cache;
-mod compiler;
 mod engine;
 mod epoch;
 mod events;
-mod formatter;
 mod host;
 mod limiter;
+#[cfg(feature = "plugins")]
 mod plugin;
 mod runtime;
-mod world;
 
-pub use compiler::compiler_process;
-use engine::Origin;
 pub use events::Component;
 pub(crate) use events::Instance;
-pub use formatter::Formatter;
-pub use plugin::Plugin;
+#[cfg(feature = "plugins")]
+pub use plugin::{CompileLimits, Formatter, Plugin, compiler_process};

@@ -21,7 +21,7 @@ pub(super) type Instance<I> = (Store<State>, I);
 pub(super) struct Runtime {
     /// The name of the component in errors.
     pub(super) name: String,
-    origin: Origin,
+    pub(super) origin: Origin,
     limits: Limits,
     pub(super) engine: Engine,
     /// Interrupts a third-party component.
@@ -33,6 +33,7 @@ impl Runtime {
         let plugin = origin == Origin::Plugin;
         let mut config = engine::config(origin);
         // The built-in component is precompiled, and to get a compiler ready takes time.
+        #[cfg(feature = "plugins")]
         config.enable_compiler(plugin);
         // A memory never moves: it can't have more.
         config.memory_reservation_for_growth(limits.memory as u64);
@@ -48,10 +49,6 @@ impl Runtime {
         })
     }
 
-    pub(super) fn origin(&self) -> Origin {
-        self.origin
-    }
-
     /// Calls the instance of the last call, or a new one. An instance that trapped is not used again: its memory may
     /// hold anything.
     pub(super) fn with_instance<I, T>(
@@ -61,34 +58,26 @@ impl Runtime {
         instantiate: impl FnOnce(&mut Store<State>) -> wasmtime::Result<I>,
         call: impl FnOnce(&I, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T> {
-        let watch = self.watchdog.as_ref().map(Watchdog::watch);
-        let result = match instance.take() {
-            Some((mut store, instance)) => {
-                store.data_mut().set_snapshot(snapshot);
+        let failed = |e| self.failure(e);
+        let (mut store, used) = match instance.take() {
+            Some((mut store, used)) => {
+                store.data_mut().snapshot = snapshot;
                 self.set_deadline(&mut store);
-                Ok((store, instance))
+                (store, used)
             }
             None => {
                 let mut store = self.store(snapshot);
-                instantiate(&mut store).map(|instance| (store, instance))
+                let new = instantiate(&mut store).map_err(failed)?;
+                (store, new)
             }
+        };
+        let result = call(&used, &mut store).map_err(failed)?;
+        // Interpreters collect their garbage late, or leak: there is a new one before they have no memory left.
+        // The built-in component does neither.
+        if self.origin == Origin::Builtin || store.data().limiter.has_half_left() {
+            *instance = Some((store, used));
         }
-        .and_then(|(mut store, instance)| {
-            let result = call(&instance, &mut store)?;
-            Ok((result, (store, instance)))
-        });
-        drop(watch);
-        match result {
-            Ok((result, (store, used))) => {
-                // Interpreters collect their garbage late, or leak: there is a new one before they have no memory left.
-                // The built-in component does neither.
-                if self.origin == Origin::Builtin || store.data().limiter.has_half_left() {
-                    *instance = Some((store, used));
-                }
-                Ok(result)
-            }
-            Err(e) => Err(self.failure(e)),
-        }
+        Ok(result)
     }
 
     /// Makes sure that a text in a result is within the limit. wasmtime counts it in the component's encoding.
@@ -131,7 +120,7 @@ impl Runtime {
 
     fn store(&self, snapshot: Arc<Snapshot>) -> Store<State> {
         let limiter = Limiter::new(self.origin, &self.limits);
-        let mut store = Store::new(&self.engine, State::new(snapshot, limiter));
+        let mut store = Store::new(&self.engine, State { snapshot, limiter });
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(self.limits.output);
         self.set_deadline(&mut store);
@@ -146,7 +135,7 @@ impl Runtime {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "plugins"))]
 mod tests {
     use std::time::Instant;
 

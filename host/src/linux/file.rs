@@ -23,11 +23,6 @@ pub(crate) fn read(mut file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a file in `/proc`, which is the kernel's own.
-pub(crate) fn read_proc(path: &str) -> io::Result<Vec<u8>> {
-    read(File::open(path)?, LARGEST)
-}
-
 /// Reads a regular file that a runtime wrote.
 pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     read(File::from(open_regular(CWD, path)?), LARGEST)

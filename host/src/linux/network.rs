@@ -1,9 +1,10 @@
 //! Network interfaces of a process (/proc/PID/net/dev).
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::io::{self, Seek as _};
+use std::os::unix::fs::MetadataExt as _;
 
+use super::file::{LARGEST, read};
 use crate::bindings::types::NetworkInterface;
 
 /// Opens the list of the interfaces in the network namespace of a process. `None` if that is the namespace of
@@ -35,25 +36,9 @@ fn namespace(process: &str) -> io::Result<(u64, u64)> {
 }
 
 /// Reads the interfaces, excluding the loopback interface.
-pub(crate) fn read_interfaces(file: &File) -> io::Result<Vec<NetworkInterface>> {
-    const LIMIT: usize = 1 << 20;
-    /// The kernel ends a reading between two lines if the next one might not fit into its page.
-    const PAGE: usize = 4096;
-    const LONGEST: usize = 512;
-    let mut bytes = vec![0; PAGE];
-    let mut len = 0;
-    loop {
-        let more = file.read_at(&mut bytes[len..], len as u64)?;
-        len += more;
-        if more < PAGE - LONGEST {
-            break;
-        }
-        if len > LIMIT {
-            return Err(io::Error::other(format!("it is larger than {LIMIT} bytes")));
-        }
-        bytes.resize(len + PAGE, 0);
-    }
-    Ok(interfaces(&bytes[..len]))
+pub(crate) fn read_interfaces(mut file: &File) -> io::Result<Vec<NetworkInterface>> {
+    file.rewind()?;
+    Ok(interfaces(&read(file, LARGEST)?))
 }
 
 /// Parses a /proc/PID/net/dev, excluding the loopback interface. A line that cannot be understood is skipped.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::file::is_absent;
-use crate::error::{Context as _, Result, bail};
+use crate::error::{Context as _, Result, bail, error};
 
 /// A process. Another one that gets its number is not taken for it.
 pub(crate) enum Process {
@@ -64,21 +64,6 @@ impl Process {
         }
     }
 
-    /// Returns whether each of many is running, as far as one system call can find out.
-    pub(crate) fn are_running(processes: &[&Self]) -> Vec<Option<bool>> {
-        let pidfds = processes.iter().filter_map(|process| match process {
-            Self::Pidfd(pidfd) => Some(PollFd::new(pidfd, PollFlags::IN)),
-            Self::Stat(_) => None,
-        });
-        let mut pidfds: Vec<_> = pidfds.collect();
-        if pidfds.len() < processes.len() || poll(&mut pidfds, Some(&Timespec::default())).is_err()
-        {
-            return vec![None; processes.len()];
-        }
-        let alive = pidfds.iter().map(|pidfd| pidfd.revents().is_empty());
-        alive.map(Some).collect()
-    }
-
     /// Reads when a process started. `None` if it has ended.
     fn read(stat: &File) -> Result<Option<u64>> {
         let mut text = [0; 1024];
@@ -87,7 +72,8 @@ impl Process {
             Err(e) if e.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let (state, began) = process(&text[..len]).context("it is not the state of a process")?;
+        let not_one = || error!(Source, "it is not the state of a process");
+        let (state, began) = process(&text[..len]).ok_or_else(not_one)?;
         Ok((!matches!(state, b'Z' | b'X')).then_some(began))
     }
 }

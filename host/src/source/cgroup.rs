@@ -74,7 +74,7 @@ impl Cgroups {
             None => mounts.and_then(|mounts| mounts.top().map(Path::to_owned)),
         };
         match (path, mounts, &self.root) {
-            (Some(path), Some(mounts), _) => CgroupPaths::of(mounts, &path),
+            (Some(path), Some(mounts), _) => Ok(CgroupPaths::of(mounts, &path)?.existing()),
             (_, _, Some(root)) => CgroupPaths::laid_out_in(root),
             (_, _, None) => bail!(Source, "no cgroup filesystem is mounted"),
         }

@@ -23,9 +23,7 @@ use crate::snapshot::Snapshot;
 
 /// A container whose first process is running. What its runtime states holds as long as that is so.
 pub(super) struct RunningContainer {
-    pub(super) process: Process,
-    /// Set if the process is running at this sample, if that is known already.
-    pub(super) is_alive: Option<bool>,
+    process: Process,
     cgroup: Cgroup,
     /// The interfaces of its network namespace, if that is not the machine's.
     network: io::Result<Option<File>>,
@@ -64,7 +62,6 @@ impl RunningContainer {
         let (process, cgroup) = state.open(mounts)?;
         Ok(Self {
             process,
-            is_alive: None,
             cgroup,
             network: interfaces_of(state.pid),
             kind,
@@ -116,11 +113,7 @@ impl RunningContainer {
 
     /// Reads the container. What cannot be read costs itself, and the errors say why.
     pub(super) fn snapshot(&mut self, id: &str) -> Result<(Snapshot, Vec<Error>)> {
-        let is_alive = match self.is_alive.take() {
-            Some(is_alive) => is_alive,
-            None => self.process.is_running()?,
-        };
-        if !is_alive {
+        if !self.process.is_running()? {
             bail!(ContainerNotFound, "it is not running");
         }
         let interfaces = match &self.network {

@@ -46,11 +46,6 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
         self.open.contains_key(id)
     }
 
-    /// Returns all of them, in the order that they have until one is added or closed.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.open.values_mut().map(|entry| &mut entry.container)
-    }
-
     /// Reads a container, which is opened if it is not open. One that cannot be read is closed: whatever the
     /// reason is, the next reading begins afresh.
     pub(super) fn read<R>(
@@ -60,21 +55,15 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
         read: impl FnOnce(&mut T) -> Result<R>,
     ) -> Result<R> {
         self.notifier.request(id);
-        if let Some(entry) = self.open.get_mut(id) {
-            entry.is_fresh = true;
-            let result = read(&mut entry.container);
-            match result {
-                // One that cannot be watched is reported when that is requested.
-                Ok(_) => _ = self.notifier.observe(id, entry.container.as_ref()),
-                Err(_) => _ = self.open.remove(id),
-            }
-            return result;
-        }
-        let mut container = open()?;
+        let (mut container, was_open) = match self.open.remove(id) {
+            Some(entry) => (entry.container, true),
+            None => (open()?, false),
+        };
         let result = read(&mut container)?;
         let cgroup = container.as_ref();
+        // One that cannot be watched is reported when that is requested.
         let _ = self.notifier.observe(id, cgroup);
-        if cgroup.may_stay_open() {
+        if was_open || cgroup.may_stay_open() {
             let entry = Entry {
                 container,
                 is_fresh: true,

@@ -16,7 +16,6 @@ use crate::details::{Details, Status};
 use crate::error::{Error, ErrorKind, Result, bail, error};
 use crate::linux::file::is_absent;
 use crate::linux::mountinfo::Mounts;
-use crate::linux::process::Process;
 use crate::snapshot::Snapshot;
 
 /// The containers in the state directories of runtimes.
@@ -178,13 +177,6 @@ impl Source for Runtimes {
         self.running.advance();
         if let Some(mounts) = &mut self.mounts {
             mounts.refresh()?;
-        }
-        // One system call for all.
-        let mut running: Vec<_> = self.running.iter_mut().collect();
-        let processes: Vec<_> = running.iter().map(|running| &running.process).collect();
-        let alive = Process::are_running(&processes);
-        for (running, is_alive) in running.iter_mut().zip(alive) {
-            running.is_alive = is_alive;
         }
         Ok(())
     }

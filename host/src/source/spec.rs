@@ -13,7 +13,7 @@ use crate::error::Result;
 /// A source by name: what `--source` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSpec {
-    /// `scenario:FILE`: recorded or invented instants.
+    /// `scenario:FILE`: recorded or invented samples.
     Scenario(PathBuf),
     /// `demo`: a built-in scenario of a pod.
     Demo,
@@ -32,6 +32,11 @@ pub enum SourceSpec {
 impl FromStr for SourceSpec {
     type Err = String;
 
+    /// Parses what `--source` takes: a kind, and where it has one, a colon and a path.
+    ///
+    /// # Errors
+    ///
+    /// A message for people, where there is no such kind, a path is missing, or there is nothing behind the colon.
     fn from_str(spec: &str) -> Result<Self, String> {
         let (kind, place) = match spec.split_once(':') {
             Some((kind, place)) => (kind, Some(PathBuf::from(place))),

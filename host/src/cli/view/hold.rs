@@ -40,3 +40,69 @@ impl Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventout::{ContainerInfo, Details};
+    use std::sync::Arc;
+
+    fn container(runtime: &str, started: Option<u64>, total: u64) -> Container {
+        let mut details = Details::default();
+        details.runtime = Some(runtime.to_owned());
+        details.started = started;
+        let mut container = Container {
+            info: ContainerInfo {
+                id: "web".to_owned(),
+                sandbox: "web".to_owned(),
+                source: String::new(),
+            },
+            details: Arc::new(details),
+            usage: Default::default(),
+        };
+        container.usage.cpu.total = Some(total);
+        container
+    }
+
+    /// Returns what is shown of containers, one a view, and how often something was held.
+    fn shown(views: impl IntoIterator<Item = Option<Container>>) -> (Vec<Option<u64>>, u64) {
+        let mut hold = Hold::default();
+        let mut shown = Vec::new();
+        for container in views {
+            let mut containers = Vec::from_iter(container);
+            hold.apply(&mut containers);
+            shown.extend(containers.iter().map(|c| c.usage.cpu.total));
+        }
+        (shown, hold.held)
+    }
+
+    #[test]
+    fn a_share_that_falls_is_held_until_it_is_higher_again() {
+        let views =
+            [100, 120, 105, 119, 121].map(|total| Some(container("gvisor", Some(1), total)));
+        assert_eq!(
+            shown(views),
+            ([100, 120, 120, 120, 121].map(Some).into(), 2)
+        );
+    }
+
+    #[test]
+    fn a_container_that_begins_again_begins_at_0() {
+        let again = [(Some(1), 100), (Some(2), 5)];
+        let views = again.map(|(started, total)| Some(container("gvisor", started, total)));
+        assert_eq!(shown(views), ([100, 5].map(Some).into(), 0));
+        // One that was away is another one, too.
+        let views = [
+            Some(container("gvisor", None, 100)),
+            None,
+            Some(container("gvisor", None, 5)),
+        ];
+        assert_eq!(shown(views), ([100, 5].map(Some).into(), 0));
+    }
+
+    #[test]
+    fn counters_of_the_kernel_are_shown_as_they_are() {
+        let views = [100, 5].map(|total| Some(container("runc", Some(1), total)));
+        assert_eq!(shown(views), ([100, 5].map(Some).into(), 0));
+    }
+}

@@ -3,13 +3,14 @@
 mod hold;
 mod usage;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use eventout::{ContainerInfo, Details, Error, ErrorKind, Monitor, Result};
+use eventout::{ContainerInfo, Details, Error, ErrorKind, Monitor, OomEvents, Result};
 
 use hold::Hold;
-pub(crate) use usage::{Device, Pressure, Usage};
+pub(crate) use usage::{Device, Hugetlb, Pressure, Usage};
 
 /// The containers of a source at one moment.
 pub(crate) struct View {
@@ -23,6 +24,8 @@ pub(crate) struct View {
     pub(crate) containers: Vec<Container>,
     /// The containers that could not be read, and what was left out.
     pub(crate) errors: Vec<Error>,
+    /// The number of containers beyond the limit, which were not read.
+    pub(crate) dropped: usize,
 }
 
 /// A container in a [`View`].
@@ -48,6 +51,9 @@ impl Container {
 pub(crate) struct Viewer {
     monitor: Monitor,
     hold: Hold,
+    max_containers: usize,
+    /// The OOM kills of each container since it is watched. `None` if they are not counted.
+    oom_kills: Option<HashMap<String, u64>>,
 }
 
 impl Viewer {
@@ -55,6 +61,24 @@ impl Viewer {
         Self {
             monitor,
             hold: Hold::default(),
+            max_containers: usize::MAX,
+            oom_kills: None,
+        }
+    }
+
+    /// Reads no more than the first `max` containers of the source.
+    pub(crate) fn limit(self, max: usize) -> Self {
+        Self {
+            max_containers: max,
+            ..self
+        }
+    }
+
+    /// Counts OOM kills, from the first view of each container on.
+    pub(crate) fn count_oom_kills(self) -> Self {
+        Self {
+            oom_kills: Some(HashMap::new()),
+            ..self
         }
     }
 
@@ -64,11 +88,27 @@ impl Viewer {
     ///
     /// [`ErrorKind::Source`] if the source cannot be read.
     pub(crate) fn view(&mut self) -> Result<View> {
+        self.read(None)
+    }
+
+    /// Reads the source now, and appends the lines that `eventout events --all` prints of the same sample.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Source`] if the source cannot be read.
+    pub(crate) fn view_with_lines(&mut self, lines: &mut String) -> Result<View> {
+        self.read(Some(lines))
+    }
+
+    fn read(&mut self, mut lines: Option<&mut String>) -> Result<View> {
         let (instant, time) = (Instant::now(), SystemTime::now());
+        let mut errors = self.drain_oom_kills(lines.as_deref_mut());
         let mut sample = self.monitor.sample()?;
-        let mut errors = Vec::new();
-        let mut containers = Vec::new();
-        for info in sample.containers()? {
+        let mut listed = sample.containers()?;
+        let dropped = listed.len().saturating_sub(self.max_containers);
+        listed.truncate(self.max_containers);
+        let mut containers = Vec::with_capacity(listed.len());
+        for info in listed {
             let event = match sample.stats(&info.id) {
                 Ok(event) => event,
                 Err(e) => {
@@ -79,6 +119,12 @@ impl Viewer {
                     continue;
                 }
             };
+            if let Some(lines) = &mut lines
+                && let Ok(line) = sample.stats_json(&info.id, None)
+            {
+                **lines += &line;
+                lines.push('\n');
+            }
             let details = sample.details(&info.id).unwrap_or_default();
             containers.push(Container {
                 usage: Usage::from(event.data),
@@ -86,6 +132,7 @@ impl Viewer {
                 info,
             });
         }
+        errors.extend(self.watch_oom_kills(&mut containers));
         errors.append(&mut self.monitor.warnings());
         self.hold.apply(&mut containers);
         Ok(View {
@@ -94,7 +141,51 @@ impl Viewer {
             took: instant.elapsed(),
             containers,
             errors,
+            dropped,
         })
+    }
+
+    /// Counts the OOM kills since the last view.
+    fn drain_oom_kills(&mut self, mut lines: Option<&mut String>) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let Some(counts) = &mut self.oom_kills else {
+            return errors;
+        };
+        let kills = self.monitor.oom_events().map(OomEvents::drain);
+        for id in kills.into_iter().flatten() {
+            if let Some(lines) = &mut lines {
+                match self.monitor.oom_json(&id) {
+                    Ok(line) => {
+                        **lines += &line;
+                        lines.push('\n');
+                    }
+                    Err(e) => errors.push(e),
+                }
+            }
+            *counts.entry(id).or_default() += 1;
+        }
+        errors
+    }
+
+    /// Watches the containers of a view for OOM kills, and says how many there were.
+    fn watch_oom_kills(&mut self, containers: &mut [Container]) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let (Some(counts), Some(oom)) = (&mut self.oom_kills, self.monitor.oom_events()) else {
+            return errors;
+        };
+        let mut before = std::mem::take(counts);
+        for container in containers {
+            let id = &container.info.id;
+            match oom.watch(id) {
+                Ok(()) => {
+                    let (id, count) = before.remove_entry(id).unwrap_or_else(|| (id.clone(), 0));
+                    container.usage.memory.oom_kills = Some(count);
+                    counts.insert(id, count);
+                }
+                Err(e) => errors.push(e),
+            }
+        }
+        errors
     }
 
     /// Returns how often a counter would have gone backwards, and was held.

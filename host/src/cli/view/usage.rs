@@ -1,57 +1,88 @@
 //! The values of a stats event that people look at.
 
-use eventout::{Hugetlb, MemoryEntry, NetworkInterface, Psi, Stats};
+use eventout::{MemoryEntry, NetworkInterface, Psi, Stats};
+use serde::Serialize;
 
 /// The usage of a container. `None` means that a value is not known, and of a limit also that there is none.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Usage {
     pub(crate) cpu: Cpu,
     pub(crate) memory: Memory,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pids: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pids_limit: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) devices: Vec<Device>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) io_pressure: Option<Pressure>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) interfaces: Vec<NetworkInterface>,
-    pub(crate) hugetlb: Vec<(String, Hugetlb)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hugetlb: Vec<Hugetlb>,
 }
 
 /// CPU time in nanoseconds, and periods of the quota.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Cpu {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) system: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) periods: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) throttled_periods: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) throttled_time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pressure: Option<Pressure>,
 }
 
 /// Memory in bytes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Memory {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<u64>,
     /// Usage without the page cache that has not been used lately, as cAdvisor and the kubelet compute it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) working_set: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mapped_file: Option<u64>,
     /// Swap alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) swap: Option<u64>,
     /// The limit of memory and swap together.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) swap_limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kernel: Option<u64>,
     /// How often usage hit the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failcnt: Option<u64>,
+    /// Since the container is watched. `None` if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oom_kills: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) page_faults: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) major_page_faults: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pressure: Option<Pressure>,
 }
 
 /// Pressure stall information.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Pressure {
     /// The time that some task waited, in microseconds.
     pub(crate) waiting: u64,
@@ -62,14 +93,30 @@ pub(crate) struct Pressure {
 }
 
 /// I/O with a block device.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Device {
     pub(crate) major: u64,
     pub(crate) minor: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) read_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) written_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reads: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) writes: Option<u64>,
+}
+
+/// Huge pages of one size, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Hugetlb {
+    pub(crate) page_size: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failcnt: Option<u64>,
 }
 
 /// The smallest limit that means that there is none: cgroup v1 prints the largest number of whole pages, which depends
@@ -98,7 +145,7 @@ impl From<Stats> for Usage {
             devices,
             io_pressure: blkio.psi.as_ref().map(Pressure::from),
             interfaces: stats.network_interfaces,
-            hugetlb: stats.hugetlb,
+            hugetlb: hugetlb(stats.hugetlb),
         }
     }
 }
@@ -128,6 +175,7 @@ impl From<eventout::Memory> for Memory {
             swap_limit: limit(&memory.swap),
             kernel: memory.kernel.usage,
             failcnt: memory.usage.failcnt,
+            oom_kills: None,
             page_faults: raw("total_pgfault", "pgfault"),
             major_page_faults: raw("total_pgmajfault", "pgmajfault"),
             pressure: memory.psi.as_ref().map(Pressure::from),
@@ -173,5 +221,22 @@ fn devices(entries: &[eventout::BlkioEntry]) -> Vec<Device> {
         *bytes = entry.io_service_bytes.or(*bytes);
         *requests = entry.io_serviced.or(*requests);
     }
+    devices.shrink_to_fit();
     devices
+}
+
+/// Returns the page sizes that are in use, or were: every machine has several that are not.
+fn hugetlb(sizes: Vec<(String, eventout::Hugetlb)>) -> Vec<Hugetlb> {
+    let used = sizes.into_iter().map(|(page_size, hugetlb)| Hugetlb {
+        page_size,
+        usage: hugetlb.usage,
+        max: hugetlb.max,
+        failcnt: hugetlb.failcnt,
+    });
+    used.filter(|h| {
+        [h.usage, h.max, h.failcnt]
+            .iter()
+            .any(|v| v.is_some_and(|v| v > 0))
+    })
+    .collect()
 }

@@ -46,55 +46,30 @@ fn merge_rows(entries: &mut Vec<BlkioEntry>, field: BlkioField, values: Vec<Blki
 /// Reads block I/O of v1 from the first group of files that has anything in it: it depends on the I/O
 /// scheduler which one does. The order is runc's.
 pub(super) fn read_v1(dir: &mut CgroupDir) -> Vec<BlkioEntry> {
-    const BYTES: BlkioField = |row| &mut row.io_service_bytes;
-    const SERVICED: BlkioField = |row| &mut row.io_serviced;
-    const QUEUED: BlkioField = |row| &mut row.io_queued;
-    const SERVICE_TIME: BlkioField = |row| &mut row.io_service_time;
-    const WAIT_TIME: BlkioField = |row| &mut row.io_wait_time;
-    const MERGED: BlkioField = |row| &mut row.io_merged;
-    const TIME: BlkioField = |row| &mut row.io_time;
-    const SECTORS: BlkioField = |row| &mut row.sectors;
-    const GROUPS: [&[(&str, BlkioField)]; 5] = [
-        &[
-            ("blkio.bfq.sectors_recursive", SECTORS),
-            ("blkio.bfq.io_service_time_recursive", SERVICE_TIME),
-            ("blkio.bfq.io_wait_time_recursive", WAIT_TIME),
-            ("blkio.bfq.io_merged_recursive", MERGED),
-            ("blkio.bfq.io_queued_recursive", QUEUED),
-            ("blkio.bfq.time_recursive", TIME),
-            ("blkio.bfq.io_serviced_recursive", SERVICED),
-            ("blkio.bfq.io_service_bytes_recursive", BYTES),
-        ],
-        &[
-            ("blkio.bfq.io_serviced_recursive", SERVICED),
-            ("blkio.bfq.io_service_bytes_recursive", BYTES),
-        ],
-        &[
-            ("blkio.sectors_recursive", SECTORS),
-            ("blkio.io_service_time_recursive", SERVICE_TIME),
-            ("blkio.io_wait_time_recursive", WAIT_TIME),
-            ("blkio.io_merged_recursive", MERGED),
-            ("blkio.io_queued_recursive", QUEUED),
-            ("blkio.time_recursive", TIME),
-            ("blkio.io_serviced_recursive", SERVICED),
-            ("blkio.io_service_bytes_recursive", BYTES),
-        ],
-        &[
-            ("blkio.throttle.io_serviced_recursive", SERVICED),
-            ("blkio.throttle.io_service_bytes_recursive", BYTES),
-        ],
-        &[
-            ("blkio.throttle.io_serviced", SERVICED),
-            ("blkio.throttle.io_service_bytes", BYTES),
-        ],
+    const FIELDS: [(&str, BlkioField); 8] = [
+        ("sectors", |row| &mut row.sectors),
+        ("io_service_time", |row| &mut row.io_service_time),
+        ("io_wait_time", |row| &mut row.io_wait_time),
+        ("io_merged", |row| &mut row.io_merged),
+        ("io_queued", |row| &mut row.io_queued),
+        ("time", |row| &mut row.io_time),
+        ("io_serviced", |row| &mut row.io_serviced),
+        ("io_service_bytes", |row| &mut row.io_service_bytes),
     ];
+    let (all, basic) = (&FIELDS[..], &FIELDS[6..]);
     let mut rows = Vec::new();
-    for group in GROUPS {
-        for (file, field) in group {
-            match dir.read(file, parse_blkio) {
+    for (prefix, fields, suffix) in [
+        ("blkio.bfq", all, "_recursive"),
+        ("blkio.bfq", basic, "_recursive"),
+        ("blkio", all, "_recursive"),
+        ("blkio.throttle", basic, "_recursive"),
+        ("blkio.throttle", basic, ""),
+    ] {
+        for (name, field) in fields {
+            match dir.read(&format!("{prefix}.{name}{suffix}"), parse_blkio) {
                 Some(values) if !values.is_empty() => merge_rows(&mut rows, *field, values),
                 // If there is nothing of a cgroup and those below it, there is nothing of it alone.
-                Some(_) if file.starts_with("blkio.throttle.") => return rows,
+                Some(_) if prefix == "blkio.throttle" => return rows,
                 _ => break,
             }
         }
@@ -172,27 +147,14 @@ mod tests {
 
     #[test]
     fn files_of_one_order_share_rows() {
-        let list = |ops: &[(&str, u64)]| -> Vec<BlkioValue> {
-            ops.iter()
-                .map(|&(op, value)| BlkioValue {
-                    major: 8,
-                    minor: 0,
-                    op: op.to_owned(),
-                    value,
-                })
-                .collect()
-        };
         let mut rows = Vec::new();
-        merge_rows(
-            &mut rows,
-            |row| &mut row.io_serviced,
-            list(&[("Read", 1), ("Write", 2)]),
-        );
-        merge_rows(
-            &mut rows,
-            |row| &mut row.io_service_bytes,
-            list(&[("Read", 3), ("Write", 4)]),
-        );
+        for (field, read, write) in [
+            ((|row| &mut row.io_serviced) as BlkioField, 1, 2),
+            (|row| &mut row.io_service_bytes, 3, 4),
+        ] {
+            let text = format!("8:0 Read {read}\n8:0 Write {write}\n");
+            merge_rows(&mut rows, field, parse_blkio(&text).expect("it is one"));
+        }
         let values: Vec<_> = rows
             .iter()
             .map(|row| (row.op.as_str(), row.io_serviced, row.io_service_bytes))

@@ -9,44 +9,25 @@ use crate::bindings::types::{Memory, MemoryEntry};
 pub(super) fn read_v1(dir: &mut CgroupDir) -> Memory {
     let raw = dir.read("memory.stat", parse_flat_keyed);
     let raw = raw.unwrap_or_default();
-    let mut entry = |[usage, max, failcnt, limit]: [&str; 4]| -> MemoryEntry {
-        let usage = dir.try_read(usage, parse_u64);
+    let mut entry = |prefix: &str| -> MemoryEntry {
+        let usage = dir.try_read(&format!("{prefix}.usage_in_bytes"), parse_u64);
         if usage == Ok(None) {
             return MemoryEntry::default();
         }
+        let mut read = |name: &str| dir.read(&format!("{prefix}.{name}"), parse_u64);
         MemoryEntry {
             usage: usage.unwrap_or_default(),
-            max: dir.read(max, parse_u64),
-            failcnt: dir.read(failcnt, parse_u64),
-            limit: dir.read(limit, parse_u64),
+            max: read("max_usage_in_bytes"),
+            failcnt: read("failcnt"),
+            limit: read("limit_in_bytes"),
         }
     };
     Memory {
         cache: value_in(&raw, "cache"),
-        usage: entry([
-            "memory.usage_in_bytes",
-            "memory.max_usage_in_bytes",
-            "memory.failcnt",
-            "memory.limit_in_bytes",
-        ]),
-        swap: entry([
-            "memory.memsw.usage_in_bytes",
-            "memory.memsw.max_usage_in_bytes",
-            "memory.memsw.failcnt",
-            "memory.memsw.limit_in_bytes",
-        ]),
-        kernel: entry([
-            "memory.kmem.usage_in_bytes",
-            "memory.kmem.max_usage_in_bytes",
-            "memory.kmem.failcnt",
-            "memory.kmem.limit_in_bytes",
-        ]),
-        kernel_tcp: entry([
-            "memory.kmem.tcp.usage_in_bytes",
-            "memory.kmem.tcp.max_usage_in_bytes",
-            "memory.kmem.tcp.failcnt",
-            "memory.kmem.tcp.limit_in_bytes",
-        ]),
+        usage: entry("memory"),
+        swap: entry("memory.memsw"),
+        kernel: entry("memory.kmem"),
+        kernel_tcp: entry("memory.kmem.tcp"),
         raw,
         psi: None,
     }

@@ -151,6 +151,13 @@ impl CgroupPaths {
         Ok(names)
     }
 
+    /// Leaves out the hierarchies without this cgroup: in them, no cgroup is in it, which takes a system call for each
+    /// to find out.
+    pub(crate) fn existing(mut self) -> Self {
+        self.dirs.retain(|(dir, _)| dir.is_dir());
+        self
+    }
+
     /// Returns where the cgroup of that name in this one is.
     pub(crate) fn child(&self, name: &str) -> Self {
         let dirs = self.dirs.iter();

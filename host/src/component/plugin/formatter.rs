@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use wasmtime::component::Linker;
 
-use super::host::State;
-use super::runtime::{Instance, Runtime};
 use crate::bindings;
 use crate::bindings::types::StatsEvent;
+use crate::component::host::State;
+use crate::component::runtime::{Instance, Runtime};
 use crate::error::{Context as _, Result, error};
 use crate::text::{clean, shorten};
 

@@ -34,25 +34,16 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Loads the precompiled code of a component or has it compiled, and returns what `link` makes of the component.
 ///
-/// Code is only stored once it could be linked.
+/// Code is only stored once it could be linked. Without a cache, or where something in it cannot be used, the component
+/// is compiled.
 pub(super) fn load_or_compile<T>(
+    cache: Option<&Cache>,
     engine: &Engine,
     wasm: &[u8],
     compile: impl FnOnce() -> Result<Vec<u8>>,
     link: impl FnOnce(&Component) -> Result<T>,
 ) -> Result<T> {
-    let key = cache_key(engine, wasm);
-    // Without a cache, or where something in it cannot be used, the component is compiled.
-    load_or_compile_in(Cache::open().ok().as_ref(), engine, &key, compile, link)
-}
-
-fn load_or_compile_in<T>(
-    cache: Option<&Cache>,
-    engine: &Engine,
-    key: &str,
-    compile: impl FnOnce() -> Result<Vec<u8>>,
-    link: impl FnOnce(&Component) -> Result<T>,
-) -> Result<T> {
+    let key = &cache_key(engine, wasm);
     if let Some(component) = cache.and_then(|cache| cache.load(engine, key)) {
         return link(&component);
     }
@@ -94,11 +85,11 @@ fn cache_dir() -> Option<PathBuf> {
 
 /// A directory of precompiled code, which is private to the user. An entry is named by its key, and by the SHA-256
 /// of its code.
-struct Cache(OwnedFd);
+pub(super) struct Cache(OwnedFd);
 
 impl Cache {
     /// Opens the user's cache, which is made where there is none.
-    fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         Self::open_at(&cache_dir().ok_or(io::ErrorKind::NotFound)?)
     }
 
@@ -259,14 +250,15 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::process::Command;
 
-    use super::super::engine::{self, Origin};
     use super::*;
+    use crate::component::engine::{self, Origin};
 
     /// A cache of its own for a test, in a directory that is removed.
     struct Fixture {
         path: PathBuf,
         cache: Cache,
         engine: Engine,
+        wasm: Vec<u8>,
         code: Vec<u8>,
         key: String,
     }
@@ -282,6 +274,7 @@ mod tests {
                 key: cache_key(&engine, &wasm),
                 path,
                 engine,
+                wasm,
                 code,
             }
         }
@@ -432,10 +425,10 @@ mod tests {
         let fixture = Fixture::new("linked");
         let compile = || Ok(fixture.code.clone());
         let unlinked = || Error::new(ErrorKind::Component, "it cannot be linked");
-        let failed = load_or_compile_in(
+        let failed = load_or_compile(
             Some(&fixture.cache),
             &fixture.engine,
-            &fixture.key,
+            &fixture.wasm,
             compile,
             |_| Err::<(), _>(unlinked()),
         );
@@ -447,10 +440,10 @@ mod tests {
                 compiled = true;
                 compile()
             };
-            let linked = load_or_compile_in(
+            let linked = load_or_compile(
                 Some(&fixture.cache),
                 &fixture.engine,
-                &fixture.key,
+                &fixture.wasm,
                 compile,
                 |_| Ok(()),
             );

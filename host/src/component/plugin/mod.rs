@@ -1,19 +1,27 @@
 //! Third-party components from files, of either world.
 
+mod cache;
+mod compiler;
+mod formatter;
+mod world;
+
 use std::fs::File;
 use std::path::Path;
 
 use wasmtime::Engine;
 
+use super::engine::Origin;
 use super::events::Component;
-use super::formatter::Formatter;
 use super::runtime::Runtime;
-use super::world::World;
-use super::{Origin, cache, compiler};
 use crate::error::{Context as _, Error, ErrorKind, Result, error};
-use crate::limits::{CompileLimits, Limits};
+use crate::limits::Limits;
 use crate::linux::file::read;
 use crate::text::clean;
+use cache::{Cache, load_or_compile};
+use world::World;
+
+pub use compiler::{CompileLimits, compiler_process};
+pub use formatter::Formatter;
 
 /// A third-party component. It reaches nothing but the functions of the contract.
 pub enum Plugin {
@@ -38,7 +46,8 @@ impl Plugin {
     /// not in the contract. Missing exports and other imports are found before anything is compiled.
     pub fn from_file(file: &Path, limits: Limits) -> Result<Self> {
         Self::load(file, limits, |name, engine, wasm| {
-            compiler::precompile(engine, wasm)
+            engine
+                .precompile_component(wasm)
                 .map_err(untrusted)
                 .with_context(|| format!("cannot compile component {name}"))
         })
@@ -82,7 +91,8 @@ impl Plugin {
             .map_err(|e| Error::from_cause(ErrorKind::Component, e))
             .with_context(cannot_use)?;
         let engine = runtime.engine.clone();
-        cache::load_or_compile(
+        load_or_compile(
+            Cache::open().ok().as_ref(),
             &engine,
             &wasm,
             || compile(&name, &engine, &wasm),

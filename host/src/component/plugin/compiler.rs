@@ -18,9 +18,8 @@ use rustix::process::{
 };
 use wasmtime::Engine;
 
-use super::engine::{self, Origin};
+use crate::component::engine::{self, Origin};
 use crate::error::{Context as _, Error, ErrorKind, Result, bail, error};
-use crate::limits::CompileLimits;
 use crate::text::clean;
 
 /// The argument that makes a program a compiler. The address space in bytes and the CPU time in seconds follow it.
@@ -28,6 +27,27 @@ const ARGUMENT: &str = "compile-component-from-standard-input";
 /// Follows the code in the output, so that code that was cut off, or the output of a program that is no compiler, is
 /// not taken for code.
 const END: &[u8] = b"\0precompiled by eventout\0";
+
+/// Limits of the compilation of a component in a process of its own. See
+/// [`Plugin::from_file_in_child`](crate::Plugin::from_file_in_child).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// The time of a compilation.
+    pub time: Duration,
+    /// The address space of the process, in bytes.
+    pub memory: u64,
+}
+
+impl Default for CompileLimits {
+    /// Returns 5 min and 2 GiB, several times the needs of a component with an interpreter in it, also on a
+    /// machine with other work.
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(300),
+            memory: 2 << 30,
+        }
+    }
+}
 
 /// Compiles a component if this process was started for that, and returns the exit code of the process.
 ///
@@ -56,7 +76,7 @@ pub fn compiler_process() -> Option<ExitCode> {
         .and_then(|()| {
             let mut wasm = Vec::new();
             io::stdin().lock().read_to_end(&mut wasm)?;
-            precompile(&Engine::new(&engine::config(Origin::Plugin))?, &wasm)
+            Engine::new(&engine::config(Origin::Plugin))?.precompile_component(&wasm)
         });
     let mut stdout = io::stdout().lock();
     let (written, exit) = match code {
@@ -70,11 +90,6 @@ pub fn compiler_process() -> Option<ExitCode> {
         Ok(()) => exit,
         Err(_) => ExitCode::from(2),
     })
-}
-
-/// Compiles a component in this process.
-pub(super) fn precompile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
-    engine.precompile_component(wasm)
 }
 
 /// Limits this process, which is the child.

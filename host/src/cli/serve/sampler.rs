@@ -1,0 +1,261 @@
+//! The thread that reads the source, whenever somebody wants to know.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use eventout::Error;
+use hyper::body::Bytes;
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, watch};
+
+use super::super::diagnostics::clean;
+use super::super::repeats::Repeats;
+use super::super::view::{View, Viewer};
+
+/// The source at one moment, or why it could not be read.
+pub(super) struct Sample {
+    /// Counts samples, from 1 on.
+    pub(super) number: u64,
+    pub(super) began: Instant,
+    pub(super) view: Result<View, String>,
+    /// The lines of `eventout events --all`, if somebody reads them.
+    pub(super) lines: Option<Bytes>,
+    /// The number of containers, and of whole samples, that could not be read since the server began.
+    pub(super) errors: u64,
+    /// The number of counters that were kept from going backwards since the server began.
+    pub(super) held: u64,
+    /// The JSON document of this sample, once somebody wants it.
+    pub(super) json: OnceLock<Bytes>,
+}
+
+/// When the source is read.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// The age up to which a sample does for a new request.
+    pub(super) max_age: Duration,
+    /// The time between samples while there are streams.
+    pub(super) interval: Duration,
+}
+
+/// A handle on the sampling thread.
+#[derive(Clone)]
+pub(super) struct Samples {
+    pace: Pace,
+    demand: Arc<(Mutex<Demand>, Condvar)>,
+    latest: watch::Receiver<Option<Arc<Sample>>>,
+}
+
+/// What requests want of the sampling thread.
+#[derive(Default)]
+struct Demand {
+    /// The earliest beginning of a sample that does for all requests.
+    since: Option<Instant>,
+    /// The number of streams, and of those among them that are of lines.
+    streams: usize,
+    line_streams: usize,
+}
+
+impl Samples {
+    /// Starts the thread. It logs each error once, not once a sample.
+    pub(super) fn start(viewer: Viewer, pace: Pace, log: mpsc::Sender<String>) -> io::Result<Self> {
+        let (sender, latest) = watch::channel(None);
+        let samples = Self {
+            pace,
+            demand: Arc::default(),
+            latest,
+        };
+        let sampler = Sampler {
+            viewer,
+            pace,
+            demand: Arc::clone(&samples.demand),
+            latest: sender,
+            log,
+            repeats: Repeats::default(),
+            number: 0,
+            errors: 0,
+        };
+        thread::Builder::new()
+            .name("sampler".to_owned())
+            .spawn(|| sampler.run())?;
+        Ok(samples)
+    }
+
+    /// Returns a sample that is recent enough. `None` if that takes too long.
+    pub(super) async fn fresh(&self) -> Option<Arc<Sample>> {
+        /// Prometheus gives up after that time, by default.
+        const TIMEOUT: Duration = Duration::from_secs(10);
+        let now = Instant::now();
+        let since = now.checked_sub(self.pace.max_age).unwrap_or(now);
+        let mut latest = self.latest.clone();
+        let recent = latest.wait_for(|sample| match sample {
+            Some(sample) if sample.began >= since => true,
+            _ => {
+                let mut demand = lock(&self.demand.0);
+                demand.since = demand.since.max(Some(since));
+                self.demand.1.notify_one();
+                false
+            }
+        });
+        let recent = tokio::time::timeout(TIMEOUT, recent).await.ok()?.ok()?;
+        recent.clone()
+    }
+
+    /// Begins a stream of samples, with lines or without. They go on as long as it exists.
+    pub(super) fn stream(&self, lines: bool) -> SampleStream {
+        let mut demand = lock(&self.demand.0);
+        demand.streams += 1;
+        demand.line_streams += usize::from(lines);
+        drop(demand);
+        self.demand.1.notify_one();
+        let latest = self.latest.borrow();
+        let stale = latest
+            .as_ref()
+            .filter(|s| s.began.elapsed() > self.pace.max_age);
+        SampleStream {
+            last: stale.map_or(0, |sample| sample.number),
+            samples: self.clone(),
+            lines,
+        }
+    }
+}
+
+/// A stream of samples, each at most once: who is slow misses some.
+pub(super) struct SampleStream {
+    samples: Samples,
+    lines: bool,
+    /// The number of the last sample.
+    last: u64,
+}
+
+impl SampleStream {
+    /// Waits for the next sample: at first the latest, if that is recent enough. `None` once there are no more.
+    pub(super) async fn next(&mut self) -> Option<Arc<Sample>> {
+        let Self {
+            samples,
+            lines,
+            last,
+        } = self;
+        let is_next = |sample: &Option<Arc<Sample>>| {
+            let next = sample.as_ref().filter(|sample| sample.number > *last);
+            next.is_some_and(|next| !*lines || next.lines.is_some())
+        };
+        let sample = samples.latest.wait_for(is_next).await.ok()?.clone()?;
+        *last = sample.number;
+        Some(sample)
+    }
+}
+
+impl Drop for SampleStream {
+    fn drop(&mut self) {
+        let mut demand = lock(&self.samples.demand.0);
+        demand.streams -= 1;
+        demand.line_streams -= usize::from(self.lines);
+    }
+}
+
+/// The state of the thread.
+struct Sampler {
+    viewer: Viewer,
+    pace: Pace,
+    demand: Arc<(Mutex<Demand>, Condvar)>,
+    latest: watch::Sender<Option<Arc<Sample>>>,
+    log: mpsc::Sender<String>,
+    repeats: Repeats,
+    number: u64,
+    errors: u64,
+}
+
+impl Sampler {
+    fn run(mut self) {
+        // The service manager expects a sign of life in each such time, and gets two.
+        let watchdog = sd_notify::watchdog_enabled().map(|time| time / 2);
+        let mut last = None;
+        while !self.latest.is_closed() {
+            let lines = self.wait(last, watchdog);
+            if last.is_some_and(|last| last.elapsed() > self.pace.max_age) {
+                // Nobody may have it any more, and two of them are twice the memory.
+                self.latest.send_replace(None);
+            }
+            let sample = self.sample(lines);
+            last = Some(sample.began);
+            self.latest.send_replace(Some(Arc::new(sample)));
+        }
+    }
+
+    /// Waits until a sample is wanted. Returns whether lines are, too.
+    fn wait(&self, last: Option<Instant>, watchdog: Option<Duration>) -> bool {
+        let (demand, changed) = &*self.demand;
+        let mut demand = lock(demand);
+        loop {
+            if watchdog.is_some() {
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            }
+            let is_wanted = demand
+                .since
+                .is_some_and(|since| last.is_none_or(|last| last < since));
+            let rest = match last {
+                _ if is_wanted => Some(Duration::ZERO),
+                Some(last) if demand.streams > 0 => {
+                    Some(self.pace.interval.saturating_sub(last.elapsed()))
+                }
+                None if demand.streams > 0 => Some(Duration::ZERO),
+                _ => None,
+            };
+            if rest == Some(Duration::ZERO) {
+                return demand.line_streams > 0;
+            }
+            demand = match rest.into_iter().chain(watchdog).min() {
+                Some(time) => {
+                    let waited = changed.wait_timeout(demand, time);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => changed.wait(demand).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn sample(&mut self, lines: bool) -> Sample {
+        let began = Instant::now();
+        let mut text = String::new();
+        let view = match lines {
+            true => self.viewer.view_with_lines(&mut text),
+            false => self.viewer.view(),
+        };
+        self.number += 1;
+        self.errors += view.as_ref().map_or(1, |view| view.errors.len() as u64);
+        self.log(&view);
+        Sample {
+            number: self.number,
+            began,
+            lines: (lines && view.is_ok()).then(|| text.into()),
+            view: view.map_err(|e| clean(format_args!("{e:#}"))),
+            errors: self.errors,
+            held: self.viewer.held(),
+            json: OnceLock::new(),
+        }
+    }
+
+    /// Logs errors that are not those of the last sample.
+    fn log(&mut self, view: &Result<View, Error>) {
+        let log = &self.log;
+        // There may be more messages than anybody reads.
+        let print = &mut |text: &str| drop(log.try_send(text.to_owned()));
+        match view {
+            // No container has an empty ID.
+            Err(e) => self.repeats.failed("", e, print),
+            Ok(view) => {
+                self.repeats.recovered("", print);
+                for e in &view.errors {
+                    self.repeats.failed(&format!("{e:#}"), e, print);
+                }
+                self.repeats.end_sample(print);
+            }
+        }
+    }
+}
+
+fn lock(demand: &Mutex<Demand>) -> MutexGuard<'_, Demand> {
+    demand.lock().unwrap_or_else(PoisonError::into_inner)
+}
