@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use cli::args::{Cli, Command};
 use cli::output::Output;
-use cli::{compat, events, generate, list, record, serve};
+use cli::{compat, events, generate, list, record, serve, top};
 
 /// Set if standard output was closed when the program began.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
@@ -55,6 +55,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<()> {
     match &cli.command {
         Command::Events(args) => events::run(args, open()?, out),
         Command::List { format } => list::run(open()?, *format, out),
+        Command::Top(args) => top::run(args, open()?, out),
         Command::Record {
             container,
             once,

@@ -11,6 +11,7 @@ use eventout::{CompileLimits, Limits, SourceSpec};
 use super::compat::IgnoredArgs;
 use super::duration::{parse_interval, parse_size};
 use super::serve::Label;
+use super::top::Column;
 
 /// The version of this program, of the contract with components, and of wasmtime.
 const LONG_VERSION: &str = concat!(
@@ -91,6 +92,19 @@ Examples:
         #[arg(long, value_enum)]
         format: Option<ListFormat>,
     },
+    /// Show the usage of all containers on the terminal, as `top` does of processes.
+    ///
+    /// CPU time is in percent of one core, and memory is the working set: usage without the page cache that has not been
+    /// used lately. What is not known, or not yet, is a dash. `h` shows the keys and the columns.
+    #[command(after_help = "\
+Examples:
+  eventout top
+      Show the containers of the runtimes of this machine. `q` quits.
+  eventout --source cgroup:/system.slice top --sort memory
+      Show the services of systemd, the largest first.
+  eventout top --once --format json | jq 'select(.throttled_percent > 10)'
+      Print the containers that are short of CPU time.")]
+    Top(TopArgs),
     /// Record what the source reports of a sandbox, as lines of a scenario.
     #[command(after_help = "\
 Examples:
@@ -174,6 +188,25 @@ pub(crate) struct EventsArgs {
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct TopArgs {
+    /// Wait this long from one sample to the next: 1m30s, 500ms, or plain seconds.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) interval: Duration,
+
+    /// Sort by this column.
+    #[arg(long, value_enum, value_name = "COLUMN", default_value = "cpu")]
+    pub(crate) sort: Column,
+
+    /// Print the values after two samples, and exit.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Print in this format [default: table].
+    #[arg(long, value_enum, requires = "once")]
+    pub(crate) format: Option<TopFormat>,
 }
 
 #[derive(Args)]
@@ -269,6 +302,16 @@ pub(crate) enum LineFormat {
     Gvisor,
     /// The EventOut of gVisor's sentry, which has the CPU time of each container of the sandbox.
     GvisorEventOut,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum TopFormat {
+    /// A table.
+    Table,
+    /// A line of JSON for each container, with what is known.
+    Json,
+    /// A line of comma-separated values for each container, after one with their names.
+    Csv,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

@@ -13,4 +13,5 @@ mod repeats;
 pub(crate) mod serve;
 mod signals;
 mod stream;
+pub(crate) mod top;
 pub(crate) mod view;

@@ -1,6 +1,6 @@
 //! Standard output and standard error.
 
-use std::io::{self, StdoutLock};
+use std::io::{self, Stdout};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::signals::Signals;
 
 /// Writes lines to standard output and errors to standard error.
 pub(crate) struct Output {
-    stdout: StdoutLock<'static>,
+    stdout: Stdout,
     /// Set if standard output is a file, which is never waited for.
     is_file: bool,
     /// Lines that are not written yet.
@@ -32,7 +32,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new() -> Self {
-        let stdout = io::stdout().lock();
+        let stdout = io::stdout();
         let kind = fstat(&stdout).map(|stat| FileType::from_raw_mode(stat.st_mode));
         Self {
             is_file: kind == Ok(FileType::RegularFile),
@@ -45,6 +45,11 @@ impl Output {
             closed: false,
             failed: false,
         }
+    }
+
+    /// Returns the handlers of signals, if they could be installed.
+    pub(super) fn signals(&self) -> Option<&Signals> {
+        self.signals.as_ref()
     }
 
     /// Prints a line of data, at the latest when [`Output::flush`] is called, which also returns the error.

@@ -14,13 +14,14 @@ use signal_hook::{flag, low_level};
 ///
 /// Without them, the kernel ignores these signals for process 1, and a signal may cut a line. Outside of lines a
 /// signal ends the program at once, whatever it is waiting for; within a line, the writer does.
+#[derive(Clone)]
 pub(super) struct Signals {
     /// Set if no line has been written in part.
     between_lines: Arc<AtomicBool>,
     /// The exit code of the last signal, or 0.
     exit_code: Arc<AtomicUsize>,
     /// Readable once there was a signal.
-    pipe: UnixStream,
+    pipe: Arc<UnixStream>,
 }
 
 impl Signals {
@@ -29,7 +30,7 @@ impl Signals {
         let signals = Self {
             between_lines: Arc::new(AtomicBool::new(true)),
             exit_code: Arc::default(),
-            pipe,
+            pipe: Arc::new(pipe),
         };
         let ignored = ignored_signals(&fs::read_to_string("/proc/self/status").unwrap_or_default());
         for signal in [SIGINT, SIGTERM, SIGHUP] {

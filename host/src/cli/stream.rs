@@ -157,7 +157,7 @@ impl Sample<'_> {
 
 impl PollArgs {
     /// Returns what is left of the current interval, so that samples don't drift.
-    fn until_next_tick(self, elapsed: Duration) -> Duration {
+    pub(super) fn until_next_tick(self, elapsed: Duration) -> Duration {
         let interval = self.interval.as_nanos();
         let rest = interval - elapsed.as_nanos() % interval;
         Duration::from_nanos(rest.try_into().unwrap_or(u64::MAX))

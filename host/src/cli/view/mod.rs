@@ -1,6 +1,7 @@
 //! Samples for those who look at usage: `top`, and `serve` with its metrics and its page.
 
 mod hold;
+mod rates;
 mod usage;
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use eventout::{ContainerInfo, Details, Error, ErrorKind, Monitor, OomEvents, Result};
 
 use hold::Hold;
+pub(crate) use rates::Rates;
 pub(crate) use usage::{Device, Hugetlb, Pressure, Usage};
 
 /// The containers of a source at one moment.
@@ -30,6 +32,8 @@ pub(crate) struct View {
 
 /// A container in a [`View`].
 pub(crate) struct Container {
+    /// When its sandbox was read, which may be long after the first one of the view.
+    pub(crate) instant: Instant,
     pub(crate) info: ContainerInfo,
     pub(crate) details: Arc<Details>,
     pub(crate) usage: Usage,
@@ -108,7 +112,15 @@ impl Viewer {
         let dropped = listed.len().saturating_sub(self.max_containers);
         listed.truncate(self.max_containers);
         let mut containers = Vec::with_capacity(listed.len());
+        // A sandbox is read once, with the first of its containers.
+        let mut sandboxes = HashMap::new();
         for info in listed {
+            let instant = match sandboxes.get(&info.sandbox) {
+                Some(instant) => *instant,
+                None => *sandboxes
+                    .entry(info.sandbox.clone())
+                    .or_insert_with(Instant::now),
+            };
             let event = match sample.stats(&info.id) {
                 Ok(event) => event,
                 Err(e) => {
@@ -127,6 +139,7 @@ impl Viewer {
             }
             let details = sample.details(&info.id).unwrap_or_default();
             containers.push(Container {
+                instant,
                 usage: Usage::from(event.data),
                 details,
                 info,
