@@ -497,6 +497,9 @@ fn names_of_labels_are_checked() {
         let output = eventout(["--source", "demo", "serve", "--label", label]);
         assert_eq!(output.status.code(), Some(2), "{label:?}");
     }
+    let twice = ["--label", "a=x", "--label", "a=y"];
+    let output = eventout(["--source", "demo", "serve"].iter().chain(&twice));
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use eventout::{CompileLimits, Limits, SourceSpec};
 
 use super::compat::IgnoredArgs;
 use super::duration::{parse_interval, parse_size};
-use super::serve::Label;
+use super::label::Label;
 use super::top::Column;
 
 /// The version of this program, of the contract with components, and of wasmtime.

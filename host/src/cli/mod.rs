@@ -6,6 +6,7 @@ mod diagnostics;
 mod duration;
 pub(crate) mod events;
 pub(crate) mod generate;
+mod label;
 pub(crate) mod list;
 pub(crate) mod output;
 pub(crate) mod record;

@@ -28,6 +28,11 @@ pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     read(File::from(open_regular(CWD, path)?), LARGEST)
 }
 
+/// Reads a file below /proc.
+pub(crate) fn read_proc(path: &str) -> io::Result<Vec<u8>> {
+    read(File::open(path)?, LARGEST)
+}
+
 /// Opens a regular file of up to [`LARGEST`] bytes in `dir`.
 ///
 /// Nothing else is opened, not even for a moment: opening a device can have effects, and opening a FIFO can

@@ -17,9 +17,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::super::diagnostics::clean;
+use super::super::label::Label;
 use super::super::view::{Container, View};
 use super::http::{self, Body, CONNECTIONS, quality, text, unless, whole};
-use super::metrics::{Format, Label, Scrape};
+use super::metrics::{Format, Scrape};
 use super::sampler::{Sample, Samples};
 
 /// The page for people.

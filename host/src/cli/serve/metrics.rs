@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::super::label::Label;
 use super::super::view::{Container, Device, Hugetlb, Pressure, View};
 use super::http::quality;
 use super::sampler::Sample;
@@ -54,56 +54,6 @@ impl Format {
         }
     }
 }
-
-/// A label of containers that have an annotation: `NAME=ANNOTATION`.
-#[derive(Clone, Debug)]
-pub(crate) struct Label {
-    name: String,
-    annotation: String,
-}
-
-impl FromStr for Label {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, annotation) = text.split_once('=').ok_or("expected NAME=ANNOTATION")?;
-        let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty()
-            || name.starts_with(|c: char| c.is_ascii_digit())
-            || name.starts_with("__")
-            || !name.chars().all(is_valid)
-        {
-            return Err(format!("{name:?} cannot be the name of a label"));
-        }
-        if LABELS.contains(&name) {
-            return Err(format!("containers have a label {name:?} already"));
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            annotation: annotation.to_owned(),
-        })
-    }
-}
-
-/// The names of labels that are taken.
-const LABELS: &[&str] = &[
-    "cgroup",
-    "container",
-    "cpu",
-    "device",
-    "failure_type",
-    "id",
-    "image",
-    "interface",
-    "name",
-    "namespace",
-    "pagesize",
-    "pod",
-    "runtime",
-    "sandbox",
-    "scope",
-    "source",
-];
 
 /// What is known at a scrape.
 pub(super) struct Scrape {
@@ -521,13 +471,16 @@ type Emit<'a> = dyn FnMut(&[(&str, &str)], Number) -> fmt::Result + 'a;
 
 type Value<T> = fn(&T) -> Option<Number>;
 
+/// A value with labels of its own.
+type Labelled = (&'static [(&'static str, &'static str)], Value<Container>);
+
 /// Where the values of a family are from.
 enum Values {
     /// The time of the view.
     Time,
     Container(Value<Container>),
     /// Several series, with labels of their own.
-    Labelled(&'static [(&'static [(&'static str, &'static str)], Value<Container>)]),
+    Labelled(&'static [Labelled]),
     Devices(Value<Device>),
     Interfaces(fn(&NetworkInterface) -> u64),
     Hugetlb(Value<Hugetlb>),
@@ -700,6 +653,7 @@ mod tests {
         let mut details = Details::default();
         change(&mut details);
         let mut container = Container {
+            instant: Instant::now(),
             info: ContainerInfo {
                 id: id.to_owned(),
                 sandbox: sandbox.to_owned(),
@@ -809,17 +763,5 @@ mod tests {
             Some(id)
         });
         assert_eq!(reported.collect::<Vec<_>>(), ["pod", "own", "unknown"]);
-    }
-
-    #[test]
-    fn names_of_labels_are_those_that_prometheus_takes() {
-        for label in ["team=x", "_a=x", "A1_=", "a=b=c"] {
-            assert!(label.parse::<Label>().is_ok(), "{label}");
-        }
-        for label in [
-            "", "=", "a", "1=x", "__a=x", "a-b=x", "ä=x", "pod=x", "device=x",
-        ] {
-            assert!(label.parse::<Label>().is_err(), "{label}");
-        }
     }
 }

@@ -5,6 +5,7 @@ mod http;
 mod metrics;
 mod sampler;
 
+use std::collections::HashSet;
 use std::io;
 use std::net;
 use std::sync::Arc;
@@ -18,16 +19,17 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::args::ServeArgs;
 use super::events::raise_open_files;
+use super::label::Label;
 use super::output::Output;
 use super::view::Viewer;
 use api::Api;
 use http::{CONNECTIONS, Server, unless};
-pub(crate) use metrics::Label;
 use sampler::{Pace, Samples};
 
 /// Serves until a signal comes.
 pub(crate) fn run(args: &ServeArgs, source: Box<dyn Source>, out: &mut Output) -> Result<()> {
     let started = SystemTime::now();
+    check_labels(&args.label)?;
     let signals = out.hold_signals()?;
     raise_open_files();
     let component = Component::builtin(Limits::default())?;
@@ -81,6 +83,18 @@ pub(crate) fn run(args: &ServeArgs, source: Box<dyn Source>, out: &mut Output) -
     // Threads that wait for a client, or for the source, don't keep the program.
     runtime.shutdown_background();
     result
+}
+
+/// Refuses two labels of one name, which Prometheus would refuse.
+fn check_labels(labels: &[Label]) -> Result<()> {
+    let mut names = HashSet::new();
+    match labels.iter().find(|label| !names.insert(&label.name)) {
+        Some(Label { name, .. }) => Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!("there is more than one label {name:?}"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn listen(args: &ServeArgs) -> io::Result<net::TcpListener> {

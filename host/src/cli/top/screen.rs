@@ -483,8 +483,8 @@ fn values(app: &App, row: &Row) -> Vec<String> {
         let total = symbols.pair(device.read_bytes, device.written_bytes, bytes);
         add("", format!("{major}:{minor} {total}"));
     }
-    for (size, pages) in &usage.hugetlb {
-        let size = symbols.clean(size);
+    for pages in &usage.hugetlb {
+        let size = symbols.clean(&pages.page_size);
         add(
             "huge pages",
             format!("{size}: {}", symbols.known(pages.usage, bytes)),

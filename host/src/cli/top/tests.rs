@@ -114,6 +114,7 @@ fn view(begin: Instant, second: u64) -> View {
         took: Duration::from_millis(1),
         containers: vec![idle, web(second, instant), batch, hostile],
         errors: errors.into(),
+        dropped: 0,
     }
 }
 
@@ -296,6 +297,7 @@ fn cpu_view(begin: Instant, second: u64, containers: &[(&str, u64)]) -> View {
         took: Duration::ZERO,
         containers: containers.collect(),
         errors: Vec::new(),
+        dropped: 0,
     }
 }
 

@@ -46,12 +46,14 @@ mod tests {
     use super::*;
     use eventout::{ContainerInfo, Details};
     use std::sync::Arc;
+    use std::time::Instant;
 
     fn container(runtime: &str, started: Option<u64>, total: u64) -> Container {
         let mut details = Details::default();
         details.runtime = Some(runtime.to_owned());
         details.started = started;
         let mut container = Container {
+            instant: Instant::now(),
             info: ContainerInfo {
                 id: "web".to_owned(),
                 sandbox: "web".to_owned(),

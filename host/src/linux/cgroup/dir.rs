@@ -90,7 +90,7 @@ impl CgroupDir {
         let stat = fstat(&fd)?;
         let made = u64::try_from(stat.st_mtime).ok();
         let made = made.and_then(|seconds| seconds.checked_mul(1_000_000_000));
-        let made = made.and_then(|ns| ns.checked_add(u64::try_from(stat.st_mtime_nsec).ok()?));
+        let made = made.and_then(|ns| ns.checked_add(stat.st_mtime_nsec));
         Ok(Some(Self {
             path: path.to_owned(),
             identity: identity(&stat),

@@ -1,7 +1,7 @@
 //! State files of runsc: one for each container.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::details::{Details, Status};
 use crate::error::{Context as _, Error, Result};
 use crate::linux::cgroup::SandboxCgroup;
-use crate::linux::file::{LARGEST, read, read_regular};
+use crate::linux::file::{read_proc, read_regular};
 use crate::linux::mountinfo::Mounts;
 use crate::linux::network::namespace_of;
 use crate::linux::process::is_running;
@@ -117,8 +117,7 @@ impl Sandbox {
             return Ok(None);
         }
         let path = format!("/proc/{}/cgroup", self.pid);
-        let cgroups = File::open(&path).and_then(|file| read(file, LARGEST));
-        cgroups.with_context(|| path).map(Some)
+        read_proc(&path).with_context(|| path).map(Some)
     }
 }
 
