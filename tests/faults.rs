@@ -626,8 +626,10 @@ fn what_machines_lack_on_v1_costs_nothing_else() {
     );
     // Devices without a number.
     let rows = "(unknown) Read 1\n(unknown) 1\n259:0 Read 8192\n259:0 Total 8192\nTotal 8193\n";
-    let rows = ("blkio/c1/blkio.throttle.io_service_bytes_recursive", rows);
-    let blkio = &data(&[BASE, &[rows]])["blkio"]["ioServiceBytesRecursive"];
+    let files = ["io_serviced", "io_service_bytes"]
+        .map(|name| format!("blkio/c1/blkio.throttle.{name}_recursive"));
+    let files = [(files[0].as_str(), rows), (files[1].as_str(), rows)];
+    let blkio = &data(&[BASE, &files])["blkio"]["ioServiceBytesRecursive"];
     let row = |op: &str| json!({"major": 259, "op": op, "value": 8192});
     assert_eq!(blkio, &json!([row("Read"), row("Total")]));
     // A counter below zero is 0, and one that fell is what it is.
