@@ -138,22 +138,24 @@ impl Sandboxes {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn a_sentry_that_stalls_is_left_alone_and_its_path_may_be_long() {
-        let test = TestDir::new("stalled");
-        let root = test.0.join("d".repeat(120));
+        let test = tempdir().expect("a directory");
+        let root = test.path().join("d".repeat(120));
         std::fs::create_dir(&root).expect("a directory");
         let state = format!(r#"{{"sandbox":{{"pid":{}}}}}"#, std::process::id());
         for id in ["pod", "other"] {
             let name = format!("{}/{id}_sandbox:pod.state", "d".repeat(120));
-            test.write(&name, &state);
+            write(&test, &name, &state);
         }
         // It accepts, and is silent. Its address has no room for the path.
-        let listener = UnixListener::bind(test.0.join("s")).expect("a socket");
-        std::fs::rename(test.0.join("s"), root.join("runsc-pod.sock")).expect("a socket");
+        let listener = UnixListener::bind(test.path().join("s")).expect("a socket");
+        std::fs::rename(test.path().join("s"), root.join("runsc-pod.sock")).expect("a socket");
         let file = |id: &str| StateFile {
             id: id.to_owned(),
             sandbox: "pod".to_owned(),
