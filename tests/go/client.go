@@ -17,9 +17,9 @@ import (
 	runc "github.com/containerd/go-runc"
 )
 
-// monitor waits for a program when go-runc says so, which is after it has read the program's output. The default one waits
-// at once, in another goroutine, which closes the pipe ("file already closed") if the program ends before its output
-// has been read: https://pkg.go.dev/os/exec#Cmd.StdoutPipe forbids that. containerd has a monitor of its own, too.
+// monitor waits for a program when go-runc says so, which is after it has read the program's output. The default one
+// waits at once, in another goroutine, which closes the pipe ("file already closed") if the program ends before its
+// output has been read: https://pkg.go.dev/os/exec#Cmd.StdoutPipe forbids that. containerd has its own monitor, too.
 type monitor struct{}
 
 func (monitor) Start(command *exec.Cmd) (chan runc.Exit, error) {
