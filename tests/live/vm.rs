@@ -88,7 +88,8 @@ fn on_a_machine_of_pure_v2_all_this_holds_too() {
     disk.set_len(512 << 20).expect("it grows");
 
     let status = Command::new("timeout")
-        .args(["--signal=KILL", "300", emulator])
+        // It takes two minutes. The machine may be busy.
+        .args(["--signal=KILL", "900", emulator])
         // Kernels crash early, more often than not, where QEMU 7.2 emulates their CMPXCHG16B.
         .args([
             "-M",
