@@ -198,7 +198,7 @@ impl Random {
             pids_count: random.value(),
             cpu_usage: random.maybe(),
             stats: random.one_in(3).then(|| Box::new(random.stats())),
-            error: None,
+            ..Container::default()
         });
         containers.retain(|container| ids.insert(container.id.clone()));
         let root = self.below(containers.len().max(1) as u64) as usize;

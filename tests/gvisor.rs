@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -93,7 +94,12 @@ impl Sandbox {
             } else {
                 "sandbox"
             };
-            spec["annotations"] = json!({"io.kubernetes.cri.container-type": kind});
+            spec["annotations"] = json!({
+                "io.kubernetes.cri.container-type": kind,
+                "io.kubernetes.cri.container-name": format!("name-of-{id}"),
+                "io.kubernetes.cri.sandbox-name": "pod",
+            });
+            spec["linux"]["resources"]["cpu"] = json!({"shares": 512});
             if root.is_none() {
                 spec["linux"]["resources"]["memory"] = json!({"limit": LIMIT});
             }
@@ -262,17 +268,36 @@ fn a_pod_is_as_runsc_says() {
     let short = &root[..root.len() - 2];
     assert_eq!(pod.ours(short).pids, pod.theirs(short).pids);
     let ambiguous = pod.stats(&a[..a.len() - 1]).fails(1);
-    ambiguous.says("it is the beginning of 4 IDs: ").says(a);
+    ambiguous.says("is the beginning of the ID of 4 containers: ");
+    ambiguous.says(a);
 
     // The pod is listed as one.
+    let state = pod.root().join(format!("{root}_sandbox:{root}.state"));
+    let state = fs::read(state).expect("it can be read");
+    let state: Value = serde_json::from_slice(&state).expect("it is JSON");
+    let namespace = fs::metadata(format!("/proc/{}/ns/net", state["sandbox"]["pid"]));
+    let namespace = namespace.expect("it runs").ino();
     let listed = Eventout::new().source(pod.source()).list().lines();
     assert_eq!(listed.len(), 4);
-    assert!(
-        listed
-            .iter()
-            .all(|listed| listed["sandbox"] == root.as_str()),
-        "{listed:?}"
-    );
+    for listed in &listed {
+        let id = listed["id"].as_str().expect("an ID");
+        let expected = json!({
+            "sandbox": root,
+            "runtime": "gvisor",
+            "name": format!("name-of-{id}"),
+            "pod": "pod",
+            "status": "running",
+            "cpu_shares": 512,
+            // On the host, all of the sandbox is in the cgroup of its root container.
+            "cgroup": format!("/{root}"),
+            "network_namespace": namespace,
+        });
+        for (key, value) in expected.as_object().expect("an object") {
+            assert_eq!(&listed[key], value, "{key}: {listed}");
+        }
+        assert!(listed["started"].is_u64(), "{listed}");
+    }
+    assert_eq!(pod.ours(&format!("name-of-{a}")).pids, pod.ours(a).pids);
 
     // A stream ends with the sandbox.
     let stream = Eventout::new().source(pod.source()).events([a]);

@@ -228,6 +228,58 @@ pub fn detach(command: &mut Command, directory: &Path) {
     assert!(status.success(), "{command:?}: {log}");
 }
 
+/// crun refuses machines that have controllers in v1 hierarchies and in v2. Where v2 has nothing but
+/// hugetlb, this moves that to v1 as long as it lives. It also mounts it where v1 has it already, but not there:
+/// containerd 1.6 reads no cgroup of a machine with a hierarchy that is not mounted.
+#[derive(Debug)]
+pub struct PureV1 {
+    mounted: bool,
+}
+
+impl PureV1 {
+    const DIRECTORY: &str = "/sys/fs/cgroup/hugetlb";
+
+    /// Moves hugetlb, where that is necessary.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be mounted.
+    #[must_use]
+    pub fn mount() -> Self {
+        let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
+        let in_v2 = controllers.is_ok_and(|controllers| controllers.trim() == "hugetlb");
+        let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let in_v1 = cgroups.contains(":hugetlb:");
+        let mounted = in_v2 || in_v1 && !Path::new(Self::DIRECTORY).exists();
+        if mounted {
+            let _ = fs::create_dir(Self::DIRECTORY);
+            run(Command::new("mount").args([
+                "-t",
+                "cgroup",
+                "-o",
+                "hugetlb",
+                "hugetlb",
+                Self::DIRECTORY,
+            ]));
+        }
+        Self { mounted }
+    }
+}
+
+impl Drop for PureV1 {
+    fn drop(&mut self) {
+        // The kernel lets go of the groups of dead containers after a while.
+        for _ in 0..if self.mounted { 50 } else { 0 } {
+            let unmounted = Command::new("umount").arg(Self::DIRECTORY).output();
+            if unmounted.is_ok_and(|output| output.status.success()) {
+                let _ = fs::remove_dir(Self::DIRECTORY);
+                return;
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
 /// The versions of runsc: Debian bookworm has the first, its backports the second.
 pub const RUNSC: [&str; 2] = ["20221219", "20240729"];
 

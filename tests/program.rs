@@ -24,12 +24,52 @@ fn the_demo_needs_nothing() {
 }
 
 #[test]
-fn list_names_each_container_with_its_sandbox_and_source() {
-    let containers = ["pause", "web", "db"];
+fn list_names_each_container_with_its_sandbox_and_source_and_what_is_known() {
+    let container =
+        |id| json!({"id": id, "sandbox": "pause", "source": "demo", "runtime": "gvisor"});
+    assert_eq!(demo().list().lines(), ["pause", "web", "db"].map(container));
+    let named = Eventout::new().scenario(fixture("names.jsonl")).list();
     assert_eq!(
-        demo().list().lines(),
-        containers.map(|id| json!({"id": id, "sandbox": "pause", "source": "demo"}))
+        named.format("table").stdout(),
+        "NAME  ID   POD/SANDBOX  RUNTIME  STATUS  AGE\n\
+         web   aa1  shop         gvisor   paused  -\n\
+         db    aa2  shop         gvisor   -       -\n\
+         db    b1   shop         gvisor   -       -\n"
     );
+}
+
+#[test]
+fn a_container_may_be_called_by_its_name_or_by_the_beginning_of_its_id() {
+    let source = || Eventout::new().scenario(fixture("names.jsonl"));
+    for (name, id) in [
+        ("web", "aa1"),
+        ("shop/web", "aa1"),
+        ("b", "b1"),
+        ("aa2", "aa2"),
+    ] {
+        assert_eq!(source().events([name]).stats().line()["id"], id);
+        let recording = source().record(name).arg("--once").stdout();
+        assert!(
+            recording.contains(&format!(r#""id":"{id}""#)),
+            "{recording}"
+        );
+    }
+    for (name, why) in [
+        (
+            "aa",
+            r#""aa" is the beginning of the ID of 2 containers: "aa1", "aa2""#,
+        ),
+        (
+            "shop/db",
+            r#""shop/db" is the name of 2 containers: "aa2", "b1""#,
+        ),
+    ] {
+        let ambiguous = source().events([name]).stats().fails(1);
+        ambiguous.says("cannot find container").says(why);
+    }
+    // Cgroups have no names, but IDs.
+    let cgroup = Eventout::new().cgroup(fixture("cgroup")).events(["we"]);
+    assert_eq!(cgroup.stats().line()["id"], "web");
 }
 
 #[test]

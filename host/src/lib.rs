@@ -34,6 +34,7 @@ mod readme {}
 
 mod bindings;
 mod component;
+mod details;
 mod error;
 #[cfg(test)]
 mod fuzz;
@@ -49,8 +50,9 @@ pub use bindings::types::{
     NetworkInterface, Pids, Psi, PsiData, Stats, StatsEvent, Throttling,
 };
 pub use component::{Component, Formatter, Plugin, compiler_process};
+pub use details::{Details, Status};
 pub use error::{Error, ErrorKind, Result};
 pub use limits::{CompileLimits, Limits};
 pub use monitor::{Monitor, Sample};
 pub use snapshot::{Container, Format, Snapshot};
-pub use source::{ContainerInfo, Details, OomEvents, Source, SourceSpec, Status};
+pub use source::{ContainerInfo, OomEvents, Source, SourceSpec};

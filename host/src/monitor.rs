@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::bindings::types::{EventOut, StatsEvent};
 use crate::component::{Component, Instance};
+use crate::details::Details;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Context as _, Error, Result, bail};
 use crate::snapshot::{Format, Snapshot};
-use crate::source::{ContainerInfo, Details, OomEvents, Source};
+use crate::source::{ContainerInfo, OomEvents, Source};
 use crate::text::shorten;
 
 /// Computes the events of the containers of one source with one component.
@@ -28,12 +29,12 @@ impl Monitor {
         }
     }
 
-    /// Returns the whole ID of the container that `container` means: for containers of runtimes, any unique prefix
-    /// of an ID.
+    /// Returns the ID of the container that `container` means: an ID, a name, or the beginning of an ID. See
+    /// [`Source::resolve`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] if `container` is the prefix of several IDs.
+    /// [`ErrorKind::InvalidRequest`] if `container` could mean several.
     pub fn resolve(&mut self, container: &str) -> Result<String> {
         check_length(container)
             .and_then(|()| self.source.resolve(container))

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bindings::events;
 use crate::bindings::types::Stats;
+use crate::details::Details;
 
 /// The facts about one sandbox at one moment, named as the functions of the contract that return them.
 ///
@@ -49,6 +50,10 @@ pub struct Container {
     /// The reason why the container could not be read. All calls about it fail with this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What is known of the container besides its usage, in a recording. [`Source::details`](crate::Source::details)
+    /// returns it, so that snapshots in memory need not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
 }
 
 /// The format of a line of JSON.

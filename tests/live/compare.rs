@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
-use tests::{Eventout, between, can_run, lock_machine, missing, run, wait_until};
+use tests::{Eventout, PureV1, between, can_run, lock_machine, missing, run, wait_until};
 
 use super::container::{Container, mount, mount_disk};
-use super::machine::{HugePages, PureV1, has_controller};
+use super::machine::{HugePages, has_controller};
 
 /// Compares what runc prints of a container with what eventout prints just before and after, of the container `id`
 /// of `source`. Some values go up and down, so that there are some attempts. Returns the last line of eventout.
@@ -96,7 +96,7 @@ fn every_value_of_runc_lies_between_two_of_ours() {
         return;
     }
     let _machine = lock_machine();
-    let _v1 = PureV1::new();
+    let _v1 = PureV1::mount();
     let _pages = HugePages::new(4);
     let huge = has_controller("hugetlb");
     let device = fs::metadata(std::env::temp_dir()).expect("it exists").dev();

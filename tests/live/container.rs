@@ -135,6 +135,15 @@ impl Container {
         cpu(&self.cgroup("cpuacct"))
     }
 
+    /// Creates it anew, once it is deleted.
+    pub fn create(&self) {
+        let mut command = self.runtime();
+        command
+            .args(["create", "--bundle"])
+            .args([self.directory().as_os_str(), self.id.as_ref()]);
+        detach(&mut command, self.directory());
+    }
+
     /// Kills it, and waits for its end.
     pub fn kill(&self) {
         run(self.runtime().args(["kill", &self.id, "KILL"]));

@@ -1,46 +1,7 @@
 //! What is changed on the machine for a while.
 
-use std::process::Command;
-use std::time::Duration;
-use std::{fs, path::Path, thread};
-
-use tests::run;
-
-/// crun refuses machines that have controllers in v1 hierarchies and in v2. Where v2 has nothing but hugetlb, this
-/// moves that to v1 as long as it lives.
-pub struct PureV1 {
-    mounted: bool,
-}
-
-impl PureV1 {
-    const DIRECTORY: &str = "/sys/fs/cgroup/hugetlb";
-
-    pub fn new() -> Self {
-        let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
-        let mounted = controllers.is_ok_and(|controllers| controllers.trim() == "hugetlb");
-        if mounted {
-            let _ = fs::create_dir(Self::DIRECTORY);
-            let mut mount = Command::new("mount");
-            mount.args(["-t", "cgroup", "-o", "hugetlb", "hugetlb", Self::DIRECTORY]);
-            run(&mut mount);
-        }
-        Self { mounted }
-    }
-}
-
-impl Drop for PureV1 {
-    fn drop(&mut self) {
-        // The kernel lets go of the cgroups of dead containers after a while.
-        for _ in 0..if self.mounted { 50 } else { 0 } {
-            let unmounted = Command::new("umount").arg(Self::DIRECTORY).output();
-            if unmounted.is_ok_and(|output| output.status.success()) {
-                let _ = fs::remove_dir(Self::DIRECTORY);
-                return;
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
+use std::fs;
+use std::path::Path;
 
 /// At least that many huge pages, as long as it lives.
 pub struct HugePages {

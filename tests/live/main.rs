@@ -3,6 +3,7 @@
 mod cgroup;
 mod compare;
 mod container;
+mod details;
 mod machine;
 mod network;
 mod oom;

@@ -72,8 +72,8 @@ pub(crate) enum Command {
 Examples:
   eventout events web
       Print an event of the container `web` every 5 seconds.
-  eventout events --stats web db
-      Print one event of each of two containers.
+  eventout events --stats shop/web bc5a54
+      Print one event of each of two containers, by pod and name, and by the beginning of an ID.
   eventout events --all --component influxdb.wasm
       Print events of all containers in the format of another component.")]
     Events(EventsArgs),
@@ -83,7 +83,7 @@ Examples:
   eventout list
       Print a table on a terminal, and lines of JSON elsewhere.
   eventout --source gvisor list --format json
-      Print lines of JSON with `id`, `sandbox` and `source`.")]
+      Print lines of JSON with `id`, `sandbox`, `source` and all that is known besides usage.")]
     List {
         /// Print in this format, instead of a table on a terminal and JSON elsewhere.
         #[arg(long, value_enum)]

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 
-use eventout::{Error, ErrorKind, Result, Source};
+use eventout::{Details, Error, ErrorKind, Format, Result, Snapshot, Source};
 
 use super::args::PollArgs;
 use super::output::Output;
@@ -59,7 +60,8 @@ fn record(source: &mut dyn Source, container: &str) -> Result<String> {
             let why = "there is no such container";
             return Err(Error::new(ErrorKind::ContainerNotFound, why));
         }
-        Ok(serde_json::to_string(&*snapshot).map_err(io::Error::from)?)
+        let snapshot = with_details(source, &snapshot);
+        Ok(serde_json::to_string(&snapshot).map_err(io::Error::from)?)
     });
     line.map_err(|e| e.context(cannot_record(container)))
 }
@@ -75,15 +77,32 @@ fn record_all(source: &mut dyn Source, emit: &mut Emit<'_>) -> Result<()> {
         match source.snapshot(&listed.id) {
             Ok(snapshot) => {
                 recorded.extend(snapshot.containers.iter().map(|c| c.id.clone()));
-                snapshots.push(snapshot);
+                snapshots.push(with_details(source, &snapshot));
             }
             Err(e) => emit(&listed.id, Err(e.context(cannot_record(&listed.id)))),
         }
     }
-    let snapshots: Vec<_> = snapshots.iter().map(|snapshot| &**snapshot).collect();
     let line = serde_json::to_string(&snapshots).map_err(io::Error::from)?;
     emit("", Ok(line));
     Ok(())
+}
+
+/// Returns a snapshot with what is known of its containers besides their usage, but for a runtime that follows from the
+/// format.
+fn with_details(source: &mut dyn Source, snapshot: &Snapshot) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    let implied = match snapshot.format {
+        Format::Gvisor => "gvisor",
+        Format::Runc => "runc",
+    };
+    for container in &mut snapshot.containers {
+        let details = source.details(&container.id).unwrap_or_default();
+        let mut details = Arc::unwrap_or_clone(details);
+        details.runtime = details.runtime.filter(|runtime| runtime != implied);
+        let is_empty = details == Details::default();
+        container.details = (!is_empty).then(|| Box::new(details));
+    }
+    snapshot
 }
 
 fn cannot_record(container: &str) -> String {

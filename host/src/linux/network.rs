@@ -9,15 +9,22 @@ use crate::bindings::types::NetworkInterface;
 /// Opens the list of the interfaces in the network namespace of a process. `None` if that is the namespace of
 /// the machine or of this program, or if it is unknown.
 pub(crate) fn interfaces_of(pid: u32) -> Option<File> {
-    let namespace = |process: &str| {
-        let namespace = fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
-        Some((namespace.dev(), namespace.ino()))
-    };
     let process = pid.to_string();
     let own = namespace(&process)?;
     let shared = ["1", "self"].map(namespace).contains(&Some(own));
     let file = File::open(format!("/proc/{process}/net/dev")).ok()?;
     (!shared).then_some(file)
+}
+
+/// Returns the inode number of the network namespace of a process. `None` if it is unknown.
+pub(crate) fn namespace_of(pid: u32) -> Option<u64> {
+    namespace(&pid.to_string()).map(|(_, inode)| inode)
+}
+
+/// Returns the device and the inode of the network namespace of a process.
+fn namespace(process: &str) -> Option<(u64, u64)> {
+    let namespace = fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
+    Some((namespace.dev(), namespace.ino()))
 }
 
 /// Reads the interfaces, excluding the loopback interface.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::open::OpenContainers;
 use super::{ContainerInfo, OomEvents, Source, check_file_name};
 use crate::bindings::types::{NetworkInterface, Stats};
+use crate::details::Details;
 use crate::error::{Context as _, Result, bail};
 use crate::linux::cgroup::{Cgroup, CgroupPaths};
 use crate::linux::mountinfo::Mounts;
@@ -20,7 +21,19 @@ pub(super) struct Cgroups {
     /// `None` if no cgroup filesystem is mounted.
     mounts: Option<Mounts>,
     parent: CgroupPaths,
-    cgroups: OpenContainers<Cgroup>,
+    cgroups: OpenContainers<Child>,
+}
+
+/// A child of a cgroup, open for reading.
+struct Child {
+    cgroup: Cgroup,
+    details: Arc<Details>,
+}
+
+impl AsRef<Cgroup> for Child {
+    fn as_ref(&self) -> &Cgroup {
+        &self.cgroup
+    }
 }
 
 impl Cgroups {
@@ -95,8 +108,29 @@ impl Source for Cgroups {
 
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
         let open = || open(&self.name, &self.parent, container);
-        let read = |cgroup: &mut Cgroup| snapshot(cgroup, container, Vec::new());
+        let read = |child: &mut Child| snapshot(&mut child.cgroup, container, Vec::new());
         self.cgroups.read(container, open, read).map(Arc::new)
+    }
+
+    fn details(&mut self, container: &str) -> Result<Arc<Details>> {
+        let open = || open(&self.name, &self.parent, container);
+        let mounts = self.mounts.as_ref();
+        self.cgroups.read(container, open, |child| {
+            let Child { cgroup, details } = child;
+            let limits = cgroup.cpu_limits();
+            let now = Details {
+                started: cgroup.made(),
+                cgroup: mounts.and_then(|mounts| cgroup.path(mounts)),
+                cpu_quota: limits.quota,
+                cpu_period: limits.period,
+                cpu_shares: limits.shares,
+                ..Details::default()
+            };
+            if **details != now {
+                *details = Arc::new(now);
+            }
+            Ok(Arc::clone(details))
+        })
     }
 
     fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
@@ -120,13 +154,14 @@ impl OomEvents for Cgroups {
 }
 
 /// Opens a child of a cgroup.
-fn open(source: &str, parent: &CgroupPaths, id: &str) -> Result<Cgroup> {
+fn open(source: &str, parent: &CgroupPaths, id: &str) -> Result<Child> {
     check_file_name(id)?;
     let cgroup = Cgroup::open(&parent.child(id))?;
     if cgroup.is_absent() {
         bail!(ContainerNotFound, "{source} has no such cgroup");
     }
-    Ok(cgroup)
+    let details = Arc::default();
+    Ok(Child { cgroup, details })
 }
 
 /// Reads a container that has a cgroup to itself, and so a sandbox of its own.
@@ -152,13 +187,14 @@ pub(super) fn snapshot(
             pids_count,
             cpu_usage: total.filter(|_| pids_count > 0),
             stats: Some(Box::new(stats)),
-            error: None,
+            ..Container::default()
         }],
     })
 }
 
 #[cfg(test)]
 mod tests {
+
     use tempfile::tempdir;
 
     use super::*;

@@ -1,27 +1,27 @@
 //! Sources of facts about containers.
 
 mod cgroup;
-mod details;
 mod gvisor;
 mod oci;
 mod open;
+mod resolve;
 mod runtime;
 mod scenario;
 mod spec;
 mod state_dir;
+mod state_json;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::details::Details;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result, bail};
-
 use crate::snapshot::Snapshot;
 
-pub use details::{Details, Status};
 pub use spec::SourceSpec;
 
 /// Reports facts about sandboxes and their containers.
@@ -36,14 +36,15 @@ pub trait Source: Send {
     /// [`ErrorKind::Source`] if the source cannot be read.
     fn containers(&mut self) -> Result<Vec<ContainerInfo>>;
 
-    /// Returns the ID of the container that `container` means: itself, unless the source's users may shorten
-    /// IDs.
+    /// Returns the ID of the container that `container` means: the one that has it as its ID, or else as its name (of
+    /// the container, or of pod and container with a slash between them), or else an ID that begins so. If there is
+    /// none, that is for [`Source::snapshot`] to say, and `container` is returned.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidRequest`] if `container` could mean more than one.
     fn resolve(&mut self, container: &str) -> Result<String> {
-        Ok(container.to_owned())
+        resolve::resolve(self, container)
     }
 
     /// Begins the next sample. What is read from now on is no older, and all reads of one sandbox may return the

@@ -1,19 +1,24 @@
 //! Containers of runc and crun: the state that those keep of them.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::cgroup;
-use crate::error::{Error, Result, bail, error};
-use crate::linux::cgroup::{Cgroup, CgroupPaths};
+use super::state_dir::RuntimeKind;
+use super::state_json::{annotated, limit, not_a_state, of_config, read_json, text, timestamp};
+use crate::details::{Details, Status};
+use crate::error::{Context as _, Error, Result, bail, error};
+use crate::linux::cgroup::{Cgroup, CgroupPaths, FREEZER, STATISTICS};
+use crate::linux::file::read_regular;
 use crate::linux::mountinfo::Mounts;
-use crate::linux::network::{interfaces_of, read_interfaces};
+use crate::linux::network::{interfaces_of, namespace_of, read_interfaces};
 use crate::linux::process::Process;
 use crate::snapshot::Snapshot;
-use crate::text::clean;
 
 /// A container whose first process is running. What its runtime states holds as long as that is so.
 pub(super) struct RunningContainer {
@@ -23,6 +28,20 @@ pub(super) struct RunningContainer {
     cgroup: Cgroup,
     /// The interfaces of its network namespace, if that is not the machine's.
     network: Option<File>,
+    kind: RuntimeKind,
+    state_file: PathBuf,
+    state: State,
+    /// What is known besides its usage, once that was requested.
+    known: Option<Known>,
+}
+
+/// What is known of a running container besides its usage.
+struct Known {
+    details: Arc<Details>,
+    /// The cgroup in v1's freezer hierarchy, if there is one.
+    freezer: Cgroup,
+    /// Set if it may not have been started yet.
+    may_be_created: bool,
 }
 
 impl AsRef<Cgroup> for RunningContainer {
@@ -32,6 +51,68 @@ impl AsRef<Cgroup> for RunningContainer {
 }
 
 impl RunningContainer {
+    /// Opens a container by its state file.
+    pub(super) fn open(kind: RuntimeKind, state_file: PathBuf, mounts: &Mounts) -> Result<Self> {
+        let path = || state_file.display().to_string();
+        let parse = match kind {
+            RuntimeKind::Crun => crun_state,
+            RuntimeKind::Runc | RuntimeKind::Gvisor => runc_state,
+        };
+        let state = read_regular(&state_file).map_err(Error::from);
+        let state = state.and_then(|text| parse(&text)).with_context(path)?;
+        let (process, cgroup) = state.open(mounts)?;
+        Ok(Self {
+            process,
+            is_alive: None,
+            cgroup,
+            network: interfaces_of(state.pid),
+            kind,
+            state_file,
+            state,
+            known: None,
+        })
+    }
+
+    /// Returns what is known of it besides its usage. What does not change is read once.
+    pub(super) fn details(&mut self, mounts: &Mounts) -> Result<Arc<Details>> {
+        let known = match &mut self.known {
+            Some(known) => known,
+            None => {
+                let mut details = details(self.kind, &self.state_file);
+                details.cgroup = self.cgroup.path(mounts);
+                details.network_namespace = namespace_of(self.state.pid);
+                self.known.insert(Known {
+                    details: Arc::new(details),
+                    freezer: Cgroup::open(&self.state.freezer(mounts))?,
+                    may_be_created: true,
+                })
+            }
+        };
+        // Both runtimes remove it when they start the container.
+        let fifo = self.state_file.with_file_name("exec.fifo");
+        known.may_be_created = known.may_be_created && fs::symlink_metadata(fifo).is_ok();
+        let is_frozen = known.freezer.is_frozen();
+        let status = match is_frozen.or_else(|| self.cgroup.is_frozen()) {
+            _ if known.may_be_created => Status::Created,
+            Some(true) => Status::Paused,
+            _ => Status::Running,
+        };
+        let limits = self.cgroup.cpu_limits();
+        // What the cgroup does not say is as the runtime states it.
+        let old = &*known.details;
+        let quota = limits.period.map_or(old.cpu_quota, |_| limits.quota);
+        let period = limits.period.or(old.cpu_period);
+        let shares = limits.shares.or(old.cpu_shares);
+        let before = (old.status, old.cpu_quota, old.cpu_period, old.cpu_shares);
+        let now = (Some(status), quota, period, shares);
+        if before != now {
+            let details = Arc::make_mut(&mut known.details);
+            (details.status, details.cpu_quota) = (now.0, now.1);
+            (details.cpu_period, details.cpu_shares) = (now.2, now.3);
+        }
+        Ok(Arc::clone(&known.details))
+    }
+
     pub(super) fn snapshot(&mut self, id: &str) -> Result<Snapshot> {
         let is_alive = match self.is_alive.take() {
             Some(is_alive) => is_alive,
@@ -84,6 +165,7 @@ pub(super) fn runc_state(text: &[u8]) -> Result<State> {
         cpuset: Option<PathBuf>,
         blkio: Option<PathBuf>,
         hugetlb: Option<PathBuf>,
+        freezer: Option<PathBuf>,
         #[serde(rename = "")]
         unified: Option<PathBuf>,
     }
@@ -97,6 +179,7 @@ pub(super) fn runc_state(text: &[u8]) -> Result<State> {
         ("cpuset", dirs.cpuset),
         ("blkio", dirs.blkio),
         ("hugetlb", dirs.hugetlb),
+        ("freezer", dirs.freezer),
         ("", dirs.unified),
     ];
     let dirs = dirs
@@ -126,26 +209,22 @@ pub(super) fn crun_state(text: &[u8]) -> Result<State> {
     })
 }
 
-/// Returns an error for a state file that cannot be parsed. serde's message may hold a value from it, of any
-/// length.
-pub(super) fn not_a_state(runtime: &str, e: &serde_json::Error) -> Error {
-    let why = clean(&e.to_string());
-    error!(Source, "it is not a state of {runtime}: {why}")
-}
-
 impl State {
-    /// Opens the container.
-    pub(super) fn open(&self, mounts: &Mounts) -> Result<RunningContainer> {
+    /// Opens the first process and the cgroup.
+    fn open(&self, mounts: &Mounts) -> Result<(Process, Cgroup)> {
         let not_running = || error!(ContainerNotFound, "it is not running");
         let process = Process::open(self.pid, self.started)?.ok_or_else(not_running)?;
         let (is_stated, paths) = match &self.cgroup {
-            StateCgroup::Dirs(dirs) => (!dirs.is_empty(), CgroupPaths::in_state(mounts, dirs)?),
+            StateCgroup::Dirs(dirs) => (
+                !dirs.is_empty(),
+                CgroupPaths::in_state(mounts, dirs, STATISTICS)?,
+            ),
             StateCgroup::Path(path) if path.as_os_str().is_empty() => {
                 (false, CgroupPaths::default())
             }
             StateCgroup::Path(path) => {
                 let path = Path::new("/").join(path);
-                (true, CgroupPaths::of_state(mounts, &path)?)
+                (true, CgroupPaths::of_state(mounts, &path, STATISTICS)?)
             }
         };
         if !is_stated {
@@ -158,18 +237,59 @@ impl State {
         if cgroup.is_absent() {
             bail!(ContainerNotFound, "its cgroup has gone");
         }
-        Ok(RunningContainer {
-            process,
-            is_alive: None,
-            cgroup,
-            network: interfaces_of(self.pid),
-        })
+        Ok((process, cgroup))
+    }
+
+    /// Returns where the cgroup is in v1's freezer hierarchy. What is wrong with it has come to light with the others.
+    fn freezer(&self, mounts: &Mounts) -> CgroupPaths {
+        let paths = match &self.cgroup {
+            StateCgroup::Dirs(dirs) => CgroupPaths::in_state(mounts, dirs, FREEZER),
+            StateCgroup::Path(path) => {
+                CgroupPaths::of_state(mounts, &Path::new("/").join(path), FREEZER)
+            }
+        };
+        paths.unwrap_or_default()
+    }
+}
+
+/// Returns what a runtime states of a container besides its usage, running or not, by its state file. What cannot be
+/// read or understood costs itself.
+pub(super) fn details(kind: RuntimeKind, state_file: &Path) -> Details {
+    let state = read_json(state_file);
+    let details = match kind {
+        RuntimeKind::Crun => {
+            // crun's own copy of the configuration in the bundle.
+            of_config(
+                kind.name(),
+                &read_json(&state_file.with_file_name("config.json")),
+            )
+        }
+        RuntimeKind::Runc | RuntimeKind::Gvisor => {
+            let labels = state.pointer("/config/labels").and_then(Value::as_array);
+            let labels = labels.into_iter().flatten().filter_map(Value::as_str);
+            let labels = labels.filter_map(|label| label.split_once('='));
+            // runc's own among the annotations.
+            let annotations = labels.filter(|(name, _)| *name != "bundle");
+            Details {
+                cpu_quota: limit(&state, "/config/cgroups/cpu_quota"),
+                cpu_period: limit(&state, "/config/cgroups/cpu_period"),
+                cpu_shares: limit(&state, "/config/cgroups/cpu_shares"),
+                ..annotated(kind.name(), annotations)
+            }
+        }
+    };
+    Details {
+        started: text(&state, "/created").and_then(timestamp),
+        ..details
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn the_states_of_both_runtimes_are_understood() {
@@ -200,6 +320,64 @@ mod tests {
                 cgroup: StateCgroup::Path("/real/web".into()),
             }
         );
+    }
+
+    #[test]
+    fn both_runtimes_state_the_details() {
+        let test = tempdir().expect("a directory");
+        // Shortened from what runc 1.1.5 wrote, with annotations as containerd's CRI plugin makes them.
+        write(
+            &test,
+            "runc/state.json",
+            r#"{"id":"web","created":"2026-11-23T11:25:23.495761464Z","config":{
+                "cgroups":{"path":"/real/web","cpu_shares":512,"cpu_quota":30000,"cpu_period":100000},
+                "labels":["io.kubernetes.cri.container-name=web","a=b=c","none",1,"bundle=b-web"]}}"#,
+        );
+        let runc = details(RuntimeKind::Runc, &test.path().join("runc/state.json"));
+        let expected = Details {
+            runtime: Some("runc".to_owned()),
+            name: Some("web".to_owned()),
+            annotations: [("io.kubernetes.cri.container-name", "web"), ("a", "b=c")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            started: Some(1_795_433_123_495_761_464),
+            cpu_quota: Some(30_000),
+            cpu_period: Some(100_000),
+            cpu_shares: Some(512),
+            ..Details::default()
+        };
+        assert_eq!(runc, expected);
+
+        // Of crun 1.8.1. The configuration is beside it.
+        write(
+            &test,
+            "crun/status",
+            r#"{"pid":23631,"created":"2026-11-23T11:25:22.228168Z","bundle":"b-crun"}"#,
+        );
+        write(
+            &test,
+            "crun/config.json",
+            r#"{"annotations":{"io.kubernetes.cri.container-name":"web","a":"b=c"},"linux":
+                {"resources":{"cpu":{"shares":512,"quota":30000,"period":100000}}}}"#,
+        );
+        let crun = details(RuntimeKind::Crun, &test.path().join("crun/status"));
+        let expected = Details {
+            runtime: Some("crun".to_owned()),
+            started: Some(1_795_433_122_228_168_000),
+            ..expected
+        };
+        assert_eq!(crun, expected);
+
+        // What is wrong costs itself.
+        write(
+            &test,
+            "wrong/state.json",
+            r#"{"created":1,"config":{"labels":{},"cgroups":{"cpu_quota":"x","cpu_shares":2}}}"#,
+        );
+        let wrong = details(RuntimeKind::Runc, &test.path().join("wrong/state.json"));
+        assert_eq!((wrong.started, wrong.cpu_shares), (None, Some(2)));
+        let none = details(RuntimeKind::Crun, &test.path().join("none/status"));
+        assert_eq!(none.runtime.as_deref(), Some("crun"));
     }
 
     #[test]

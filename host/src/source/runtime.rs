@@ -1,6 +1,6 @@
 //! `runc[:ROOT]`, `crun[:ROOT]`, `gvisor[:ROOT]`, and which of them knows a container.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -9,14 +9,15 @@ use std::sync::Arc;
 use super::gvisor::{Sandboxes, StateFile};
 use super::oci::{self, RunningContainer};
 use super::open::OpenContainers;
+use super::resolve::resolve;
 use super::state_dir::{RuntimeKind, StateDir};
 use super::{ContainerInfo, OomEvents, Source, check_file_name};
-use crate::error::{Context as _, Error, Result, bail, error};
-use crate::linux::file::{is_absent, read_regular};
+use crate::details::{Details, Status};
+use crate::error::{Error, ErrorKind, Result, bail, error};
+use crate::linux::file::is_absent;
 use crate::linux::mountinfo::Mounts;
 use crate::linux::process::Process;
 use crate::snapshot::Snapshot;
-use crate::text::shorten;
 
 /// The containers in the state directories of runtimes.
 pub(super) struct Runtimes {
@@ -133,20 +134,11 @@ impl Runtimes {
 
     /// Opens a container of runc or crun.
     fn open(&mut self, dir: &StateDir, id: &str) -> Result<RunningContainer> {
-        let path = dir.state_file(id);
-        let state = match dir.kind {
-            RuntimeKind::Crun => oci::crun_state,
-            RuntimeKind::Runc | RuntimeKind::Gvisor => oci::runc_state,
-        };
-        let state = read_regular(&path)
-            .map_err(Error::from)
-            .and_then(|text| state(&text))
-            .with_context(|| path.display().to_string())?;
         let mounts = match &mut self.mounts {
             Some(mounts) => mounts,
             None => self.mounts.insert(Mounts::of_this_process()?),
         };
-        state.open(mounts)
+        RunningContainer::open(dir.kind, dir.state_file(id), mounts)
     }
 }
 
@@ -172,30 +164,12 @@ impl Source for Runtimes {
         }
     }
 
-    /// As in runsc, the beginning of an ID is enough if no other begins like it.
     fn resolve(&mut self, container: &str) -> Result<String> {
-        // What is wrong with an ID comes to light when it is read.
-        if check_file_name(container).is_err() || self.find(container).is_ok() {
+        // Finding an ID is faster than listing all.
+        if check_file_name(container).is_ok() && self.find(container).is_ok() {
             return Ok(container.to_owned());
         }
-        let mut ids = BTreeSet::new();
-        for dir in self.state_dirs() {
-            let containers = dir.containers(|_| false).unwrap_or_default();
-            let known = containers.into_iter().map(|file| file.id);
-            ids.extend(known.filter(|id| id.starts_with(container)));
-        }
-        let count = ids.len();
-        if count > 1 {
-            const SHOWN: usize = 5;
-            let more = if count > SHOWN { ", ..." } else { "" };
-            let ids: Vec<_> = ids.iter().take(SHOWN).map(|id| shorten(id)).collect();
-            let ids = ids.join(", ");
-            bail!(
-                InvalidRequest,
-                "it is the beginning of {count} IDs: {ids}{more}"
-            );
-        }
-        Ok(ids.pop_first().unwrap_or_else(|| container.to_owned()))
+        resolve(self, container)
     }
 
     fn advance(&mut self) -> Result<()> {
@@ -231,6 +205,29 @@ impl Source for Runtimes {
         }
         let running = self.open(&dir, container);
         self.running.read(container, || running, read).map(Arc::new)
+    }
+
+    fn details(&mut self, container: &str) -> Result<Arc<Details>> {
+        let mut opened = Err(error!(Source, "it is not open"));
+        if !self.running.contains(container) {
+            check_file_name(container)?;
+            let (dir, file) = self.find(container)?;
+            if dir.kind == RuntimeKind::Gvisor {
+                return self.sandboxes.details(&dir.root, &file);
+            }
+            opened = self.open(&dir, container);
+            if let Err(e) = &opened {
+                let mut details = oci::details(dir.kind, &dir.state_file(container));
+                let has_ended = e.kind() == ErrorKind::ContainerNotFound;
+                details.status = has_ended.then_some(Status::Stopped);
+                return Ok(Arc::new(details));
+            }
+        }
+        let Some(mounts) = &self.mounts else {
+            return Ok(Arc::default());
+        };
+        let details = |running: &mut RunningContainer| running.details(mounts);
+        self.running.read(container, || opened, details)
     }
 
     fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {

@@ -5,10 +5,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::state_dir::RuntimeKind;
 use super::{ContainerInfo, Source};
+use crate::details::Details;
 use crate::error::{Context as _, Result, bail, error};
 use crate::linux::file::read;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Format, Snapshot};
 use crate::text::shorten;
 
 /// The largest scenario file, in bytes: it is held in memory.
@@ -24,8 +26,8 @@ pub(super) struct Scenario {
     next: usize,
     /// The sandboxes of the current sample.
     sandboxes: Vec<Arc<Snapshot>>,
-    /// The sandbox of each container, as an index.
-    by_container: HashMap<String, usize>,
+    /// The sandbox of each container, as an index, and its details.
+    by_container: HashMap<String, (usize, Arc<Details>)>,
     /// Set if the current sample, at first the first one, has been played.
     played: bool,
 }
@@ -77,10 +79,14 @@ impl Scenario {
                 line => Some(parse(line).map_err(|why| error!(Source, "{}{why}", self.name))?),
             };
             self.next += end.map_or(rest.len(), |end| end + 1);
-            if let Some(sandboxes) = sample {
-                let indexed = sandboxes.iter().enumerate().flat_map(|(at, sandbox)| {
-                    let ids = sandbox.containers.iter().map(|c| c.id.clone());
-                    ids.map(move |id| (id, at))
+            if let Some(mut sandboxes) = sample {
+                let indexed = sandboxes.iter_mut().enumerate().flat_map(|(at, sandbox)| {
+                    let format = sandbox.format;
+                    let containers = sandbox.containers.iter_mut();
+                    containers.map(move |container| {
+                        let details = details(format, container.details.take());
+                        (container.id.clone(), (at, details))
+                    })
                 });
                 self.by_container = indexed.collect();
                 self.sandboxes = sandboxes.into_iter().map(Arc::new).collect();
@@ -115,6 +121,19 @@ fn parse(line: &[u8]) -> Result<Vec<Snapshot>, String> {
     Ok(sandboxes)
 }
 
+/// Returns the details of a container, of which the runtime follows from the format.
+fn details(format: Format, recorded: Option<Box<Details>>) -> Arc<Details> {
+    let mut details = recorded.unwrap_or_default();
+    details.runtime.get_or_insert_with(|| {
+        let runtime = match format {
+            Format::Gvisor => RuntimeKind::Gvisor,
+            Format::Runc => RuntimeKind::Runc,
+        };
+        runtime.name().to_owned()
+    });
+    Arc::from(details)
+}
+
 impl Source for Scenario {
     fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         let listed = self.sandboxes.iter().flat_map(|sandbox| {
@@ -138,9 +157,15 @@ impl Source for Scenario {
 
     /// Returns any sandbox for a container that is in none, so that the component says so in gVisor's words.
     fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
-        let at = self.by_container.get(container).copied().unwrap_or(0);
+        let at = self.by_container.get(container).map_or(0, |(at, _)| *at);
         let sandbox = self.sandboxes.get(at).cloned();
         sandbox.ok_or_else(|| error!(ContainerNotFound, "this sample has no container"))
+    }
+
+    fn details(&mut self, container: &str) -> Result<Arc<Details>> {
+        let known = self.by_container.get(container);
+        let details = known.map(|(_, details)| Arc::clone(details));
+        details.ok_or_else(|| error!(ContainerNotFound, "this sample does not have it"))
     }
 }
 
@@ -186,6 +211,44 @@ mod tests {
     }
 
     #[test]
+    fn details_are_those_of_the_sample_and_the_runtime_follows_from_the_format() {
+        let line = |format: &str, details: &str| {
+            format!(
+                r#"{{"format":"{format}","root_container":"a","containers":[{{"id":"a","pids_count":1{details}}}]}}"#
+            )
+        };
+        let text = [
+            line("runc", ""),
+            line(
+                "runc",
+                r#","details":{"runtime":"crun","name":"web","started":5,"status":"paused"}"#,
+            ),
+            line(
+                "gvisor",
+                r#","details":{"pod":"shop","annotations":{"a":"b"}}"#,
+            ),
+        ];
+        let mut scenario = scenario(&text.join("\n")).expect("it is valid");
+        let mut next = || {
+            scenario.advance().expect("it is valid");
+            let snapshot = scenario.snapshot("a").expect("there is one");
+            assert_eq!(snapshot.containers[0].details, None);
+            let details = scenario.details("a").expect("there is one");
+            assert!(scenario.details("b").is_err());
+            serde_json::to_string(&*details).expect("it can be written")
+        };
+        assert_eq!(next(), r#"{"runtime":"runc"}"#);
+        assert_eq!(
+            next(),
+            r#"{"runtime":"crun","name":"web","status":"paused","started":5}"#
+        );
+        assert_eq!(
+            next(),
+            r#"{"runtime":"gvisor","pod":"shop","annotations":{"a":"b"}}"#
+        );
+    }
+
+    #[test]
     fn an_error_names_the_line_and_the_place() {
         let good = r#"{"root_container":"a","containers":[{"id":"a","pids_count":1}]}"#;
         for (bad, error) in [
@@ -196,6 +259,16 @@ mod tests {
             (
                 r#"{"root_container":"a","containers":[{"id":"a","pids_count":-1}]}"#.to_owned(),
                 "file:2:61: invalid value: integer `-1`, expected u64",
+            ),
+            (
+                r#"{"root_container":"a","containers":[{"id":"a","pids_count":1,"details":{"image_name":""}}]}"#
+                    .to_owned(),
+                "file:2:84: unknown field `image_name`",
+            ),
+            (
+                r#"{"root_container":"a","containers":[{"id":"a","pids_count":1,"details":{"started":""}}]}"#
+                    .to_owned(),
+                "file:2:84: invalid type: string \"\", expected u64",
             ),
             (
                 format!("[{good},{good}]"),

@@ -19,7 +19,7 @@ pub(super) enum RuntimeKind {
 
 impl RuntimeKind {
     /// Returns the name that `--source` has for it.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Runc => "runc",
             Self::Crun => "crun",

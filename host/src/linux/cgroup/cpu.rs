@@ -1,7 +1,7 @@
 //! CPU time and throttling.
 
 use super::dir::CgroupDir;
-use super::parse::{lines, parse_list, parse_pair, parse_u64};
+use super::parse::{lines, parse_list, parse_max, parse_pair, parse_u64};
 use crate::bindings::types::{CpuUsage, Throttling};
 use crate::error::{Result, error};
 
@@ -30,6 +30,43 @@ pub(super) fn usage_v1(dir: &mut CgroupDir) -> CpuUsage {
 /// Reads the `cpu.stat` of v1's cpu controller, or of v2.
 pub(super) fn stat(dir: &mut CgroupDir) -> (CpuUsage, Throttling) {
     dir.read("cpu.stat", cpu_stat).unwrap_or_default()
+}
+
+/// Limits of CPU time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct CpuLimits {
+    /// The CPU time in each period, in microseconds. `None` if there is no limit.
+    pub(crate) quota: Option<u64>,
+    /// In microseconds.
+    pub(crate) period: Option<u64>,
+    /// The weight of v1.
+    pub(crate) shares: Option<u64>,
+}
+
+/// Reads the limits of v1's cpu controller.
+pub(super) fn limits_v1(dir: &mut CgroupDir) -> CpuLimits {
+    CpuLimits {
+        // -1 is that there is no limit.
+        quota: dir.read("cpu.cfs_quota_us", parse_u64).filter(|us| *us > 0),
+        period: dir.read("cpu.cfs_period_us", parse_u64),
+        shares: dir.read("cpu.shares", parse_u64),
+    }
+}
+
+/// Reads the limits of v2.
+pub(super) fn limits_v2(dir: &mut CgroupDir) -> CpuLimits {
+    dir.read("cpu.max", cpu_max).unwrap_or_default()
+}
+
+/// Parses a `cpu.max`: a quota, or `max`, and a period.
+fn cpu_max(text: &str) -> Result<CpuLimits> {
+    let mut words = text.split_ascii_whitespace();
+    let mut next = || words.next().unwrap_or_default();
+    Ok(CpuLimits {
+        quota: Some(parse_max(next())?).filter(|us| *us < u64::MAX),
+        period: Some(parse_u64(next())?),
+        shares: None,
+    })
 }
 
 /// Parses user and system time in a v1 `cpuacct.stat`, and returns nanoseconds. The kernel counts in ticks of
@@ -89,7 +126,10 @@ fn cpu_stat(text: &str) -> Result<(CpuUsage, Throttling)> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn cpu_time_is_nanoseconds_whatever_the_kernel_counts_in() {
@@ -124,6 +164,30 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_that_is_not_set_is_none() {
+        let max = |text: &str| cpu_max(text).map(|limits| (limits.quota, limits.period));
+        let set = max("30000 100000\n").expect("it is one");
+        assert_eq!(set, (Some(30_000), Some(100_000)));
+        let unset = max("max 100000\n").expect("it is one");
+        assert_eq!(unset, (None, Some(100_000)));
+        for broken in ["", "max", "x 100000", "1 x"] {
+            assert!(max(broken).is_err(), "{broken:?}");
+        }
+        let test = tempdir().expect("a directory");
+        write(&test, "cpu.cfs_quota_us", "-1\n");
+        write(&test, "cpu.cfs_period_us", "100000\n");
+        write(&test, "cpu.shares", "1024\n");
+        let dir = CgroupDir::open(test.path()).expect("it can be read");
+        let limits = limits_v1(&mut dir.expect("a directory"));
+        let expected = CpuLimits {
+            quota: None,
+            period: Some(100_000),
+            shares: Some(1024),
+        };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
     fn time_on_each_cpu_is_reported_by_mode() {
         // The kernel of a v1 machine, and one that reports more.
         for text in [
@@ -153,6 +217,7 @@ mod tests {
         ];
         crate::fuzz::survives_anything(&samples, |text| {
             let _ = (cpuacct_stat(text), usage_all(text), cpu_stat(text));
+            let _ = cpu_max(text);
         });
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct CgroupDir {
     fd: OwnedFd,
     /// The device and the inode: another cgroup may get the same name.
     pub(super) identity: (u64, u64),
+    /// When it was made, in nanoseconds since 1970, as far as the kernel remembers. It was not later.
+    pub(super) made: Option<u64>,
     pub(super) kind: FsKind,
     /// The interface files that are open, and those that are known not to exist.
     ///
@@ -85,9 +87,14 @@ impl CgroupDir {
             0x6367_7270 => FsKind::V2,
             _ => FsKind::Ordinary,
         };
+        let stat = fstat(&fd)?;
+        let made = u64::try_from(stat.st_mtime).ok();
+        let made = made.and_then(|seconds| seconds.checked_mul(1_000_000_000));
+        let made = made.and_then(|ns| ns.checked_add(u64::try_from(stat.st_mtime_nsec).ok()?));
         Ok(Some(Self {
             path: path.to_owned(),
-            identity: identity(&fstat(&fd)?),
+            identity: identity(&stat),
+            made: made.filter(|_| kind != FsKind::Ordinary),
             fd,
             kind,
             files: HashMap::new(),

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::cpu::CpuLimits;
 use super::dir::{CgroupDir, FsKind};
+use super::parse::parse_flag;
 use super::paths::{CgroupPaths, UNIFIED};
 use super::{blkio, cpu, cpuset, hugetlb, memory, pids, psi};
 use crate::bindings::types::{Blkio, Cpu, Hugetlb, Memory, Pids, Stats};
 use crate::error::{Error, Result, error};
+use crate::linux::mountinfo::Mounts;
 
 /// One cgroup, open for reading.
 pub(crate) struct Cgroup {
@@ -132,6 +135,39 @@ impl Cgroup {
             return Err(failure.unwrap_or_else(unaccounted));
         }
         Ok(stats)
+    }
+
+    /// Returns its path in the first hierarchy that has it, from the root of that.
+    pub(crate) fn path(&self, mounts: &Mounts) -> Option<PathBuf> {
+        let path = mounts.path_of(&self.dirs().next()?.path)?;
+        path.to_str().is_some().then_some(path)
+    }
+
+    /// Returns when it was made, in nanoseconds since 1970: a later one of its name was made later. `None` if it is no
+    /// cgroup, but has copies of interface files.
+    pub(crate) fn made(&self) -> Option<u64> {
+        self.dirs().filter_map(|dir| dir.made).min()
+    }
+
+    /// Reads the limits of CPU time.
+    pub(crate) fn cpu_limits(&mut self) -> CpuLimits {
+        let limits = match self.dir("cpu") {
+            Some(dir) => cpu::limits_v1(dir),
+            None => self.dir(UNIFIED).map(cpu::limits_v2).unwrap_or_default(),
+        };
+        // What cannot be read costs itself.
+        self.take_failure();
+        limits
+    }
+
+    /// Returns whether its tasks are stopped. `None` if no hierarchy of these can stop them.
+    pub(crate) fn is_frozen(&mut self) -> Option<bool> {
+        let is_frozen = match self.dir("freezer") {
+            Some(dir) => dir.read("freezer.state", |text| Ok(text.trim_ascii() == "FROZEN")),
+            None => self.dir(UNIFIED)?.read("cgroup.freeze", parse_flag),
+        };
+        self.take_failure();
+        is_frozen
     }
 
     /// Takes the first failure of this sample.

@@ -19,5 +19,5 @@ mod psi;
 
 pub(crate) use group::Cgroup;
 pub(crate) use oom::OomNotifier;
-pub(crate) use paths::CgroupPaths;
+pub(crate) use paths::{CgroupPaths, FREEZER, STATISTICS};
 pub(crate) use process::SandboxCgroup;

@@ -10,14 +10,17 @@ use crate::linux::mountinfo::Mounts;
 use crate::text::shorten;
 
 /// The controllers of v1 that have statistics, and the v2 hierarchy.
-const CONTROLLERS: [&str; 8] = [
+pub(crate) const STATISTICS: &[&str] = &[
     "memory", "pids", "cpuacct", "cpu", "cpuset", "blkio", "hugetlb", UNIFIED,
 ];
+
+/// The controller of v1 that has none, but stops tasks.
+pub(crate) const FREEZER: &[&str] = &["freezer"];
 
 /// The v2 hierarchy, alone or beside v1, under the name that runc has for it.
 pub(super) const UNIFIED: &str = "";
 
-/// The places where a cgroup may be: in each hierarchy of [`CONTROLLERS`], its directory, which need not exist, or not
+/// The places where a cgroup may be: in each hierarchy of some controllers, its directory, which need not exist, or not
 /// yet. If a controller has several, the first that exists counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CgroupPaths {
@@ -32,23 +35,31 @@ impl CgroupPaths {
     /// Returns where the cgroup of that path is, as this process sees paths in /proc/PID/cgroup and mountinfo.
     pub(crate) fn of(mounts: &Mounts, path: &Path) -> Result<Self> {
         check_path(path)?;
-        Ok(Self::by_controller(|controller| {
+        Ok(Self::by_controller(STATISTICS, |controller| {
             mounts.dirs(controller, path).collect()
         }))
     }
 
     /// Returns where the cgroup of that path is, as the state of a runtime has it.
-    pub(crate) fn of_state(mounts: &Mounts, path: &Path) -> Result<Self> {
+    pub(crate) fn of_state(
+        mounts: &Mounts,
+        path: &Path,
+        controllers: &[&'static str],
+    ) -> Result<Self> {
         check_path(path)?;
-        Ok(Self::by_controller(|controller| {
+        Ok(Self::by_controller(controllers, |controller| {
             mounts.dirs_of_others(controller, path).collect()
         }))
     }
 
     /// Takes directories, by their controllers, from the state of a runtime. Those outside of the cgroup
     /// filesystems are left out; it is an error if no other is left.
-    pub(crate) fn in_state(mounts: &Mounts, dirs: &HashMap<String, PathBuf>) -> Result<Self> {
-        let paths = Self::by_controller(|controller| {
+    pub(crate) fn in_state(
+        mounts: &Mounts,
+        dirs: &HashMap<String, PathBuf>,
+        controllers: &[&'static str],
+    ) -> Result<Self> {
+        let paths = Self::by_controller(controllers, |controller| {
             let dir = dirs.get(controller.unwrap_or(UNIFIED));
             let dir = dir.filter(|dir| mounts.path_of(dir).is_some());
             dir.cloned().into_iter().collect()
@@ -65,9 +76,12 @@ impl CgroupPaths {
         Ok(paths)
     }
 
-    fn by_controller(dirs: impl Fn(Option<&str>) -> Vec<PathBuf>) -> Self {
+    fn by_controller(
+        controllers: &[&'static str],
+        dirs: impl Fn(Option<&str>) -> Vec<PathBuf>,
+    ) -> Self {
         let mut paths = Self::default();
-        for controller in CONTROLLERS {
+        for &controller in controllers {
             for dir in dirs((controller != UNIFIED).then_some(controller)) {
                 paths.add(dir, controller);
             }
@@ -106,7 +120,7 @@ impl CgroupPaths {
                     "unified" => UNIFIED,
                     other => other,
                 };
-                if let Some(known) = CONTROLLERS.iter().find(|known| **known == controller) {
+                if let Some(known) = STATISTICS.iter().find(|known| **known == controller) {
                     paths.add(root.join(&name), known);
                 }
             }
@@ -189,6 +203,7 @@ fn check_path(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+
     use tempfile::tempdir;
 
     use super::*;
@@ -213,7 +228,7 @@ mod tests {
         let in_state = |dirs: &[(&str, &str)]| {
             let dirs = dirs.iter();
             let dirs = dirs.map(|&(name, dir)| (name.to_owned(), dir.into()));
-            CgroupPaths::in_state(&mounts, &dirs.collect())
+            CgroupPaths::in_state(&mounts, &dirs.collect(), STATISTICS)
         };
         let paths = in_state(&[
             ("memory", "/cg/memory/web"),

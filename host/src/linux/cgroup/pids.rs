@@ -60,6 +60,7 @@ fn count(dir: &mut CgroupDir, list: &str, depth: usize) -> Result<Option<u64>> {
 
 #[cfg(test)]
 mod tests {
+
     use tempfile::tempdir;
 
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::group::Cgroup;
 use super::parse::{parse_flat_keyed, parse_max, value_in};
@@ -25,6 +25,12 @@ impl SandboxCgroup {
     /// accounts for nothing, and neither does one that no mount leads to.
     pub(crate) fn read(mounts: &Mounts, cgroups: &[u8]) -> Result<Self> {
         Self::read_at(cgroups, |path| CgroupPaths::of(mounts, path))
+    }
+
+    /// Returns the path of the cgroup that accounts for memory, by the text of a /proc/PID/cgroup.
+    pub(crate) fn path(cgroups: &[u8]) -> Option<PathBuf> {
+        let path = path_of_process(cgroups, "memory")?;
+        path.to_str().map(PathBuf::from)
     }
 
     fn read_at(cgroups: &[u8], locate: impl Fn(&Path) -> Result<CgroupPaths>) -> Result<Self> {
@@ -79,6 +85,7 @@ fn path_of_process<'a>(cgroups: &'a [u8], controller: &str) -> Option<&'a Path> 
 
 #[cfg(test)]
 mod tests {
+
     use tempfile::tempdir;
 
     use super::*;

@@ -1,12 +1,17 @@
 //! The sandboxes of one sample, and which of them cannot be read for now.
 
 use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::StateFile;
-use crate::error::{Error, ErrorKind, Result};
+use super::{StateFile, state};
+use crate::details::{Details, Status};
+use crate::error::{Context as _, Error, ErrorKind, Result, error};
+use crate::linux::file::is_absent;
+use crate::linux::process::is_running;
 use crate::snapshot::Snapshot;
 
 /// The sandboxes that were read, or could not be.
@@ -18,6 +23,19 @@ pub(in crate::source) struct Sandboxes {
     stalled: HashMap<PathBuf, Stalled>,
     /// The time that slow sentries have taken in this sample.
     waited: Duration,
+    /// What is known of containers besides their usage, by their state files.
+    known: HashMap<PathBuf, Known>,
+}
+
+/// What is known of a container besides its usage.
+struct Known {
+    details: Arc<Details>,
+    /// The process of the sandbox.
+    pid: u32,
+    /// The inode of the state file, and when it was written: another one is of another container, or of another state.
+    version: (u64, Option<SystemTime>),
+    /// Set if it was requested at this sample.
+    is_fresh: bool,
 }
 
 /// An error that all containers of a sandbox share.
@@ -66,6 +84,48 @@ impl Sandboxes {
         let sample = std::mem::take(&mut self.sample);
         self.stalled.retain(|key, _| sample.contains_key(key));
         self.waited = Duration::ZERO;
+        self.known
+            .retain(|_, known| std::mem::take(&mut known.is_fresh));
+    }
+
+    /// Returns what is known of a container besides its usage.
+    pub(in crate::source) fn details(
+        &mut self,
+        root: &Path,
+        file: &StateFile,
+    ) -> Result<Arc<Details>> {
+        let path = file.path(root);
+        let metadata = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(e) if is_absent(&e) => {
+                return Err(error!(ContainerNotFound, "there is no {}", path.display()));
+            }
+            Err(e) => return Err(e).with_context(|| path.display().to_string()),
+        };
+        let version = (metadata.ino(), metadata.modified().ok());
+        if self
+            .known
+            .get(&path)
+            .is_some_and(|known| known.version != version)
+        {
+            self.known.remove(&path);
+        }
+        let known = self.known.entry(path).or_insert_with_key(|path| {
+            let (details, pid) = state::details(path);
+            Known {
+                details: Arc::new(details),
+                pid,
+                version,
+                is_fresh: true,
+            }
+        });
+        known.is_fresh = true;
+        // runsc writes that a container has stopped when it finds out, which it does when it is called.
+        let is_read = matches!(self.sample.get(&root.join(&file.sandbox)), Some(Ok(_)));
+        if !is_read && !is_running(known.pid, None)? {
+            Arc::make_mut(&mut known.details).status = Some(Status::Stopped);
+        }
+        Ok(Arc::clone(&known.details))
     }
 
     /// Reads the sandbox of a container, unless it was read at this sample.
@@ -142,6 +202,54 @@ mod tests {
 
     use super::*;
     use crate::linux::file::tests::write;
+
+    #[test]
+    fn details_are_those_of_the_state_file_that_is_there() {
+        let test = tempdir().expect("a directory");
+        let file = StateFile {
+            id: "web".to_owned(),
+            sandbox: "pod".to_owned(),
+        };
+        let write = |name: &str, pid: u32| {
+            // Shortened from what runsc 20240729 wrote.
+            let state = format!(
+                r#"{{"id":"web","spec":{{"annotations":{{"io.kubernetes.cri.container-name":"{name}"}},
+                "linux":{{"resources":{{"cpu":{{"shares":512,"quota":50000,"period":100000}}}}}}}},
+                "createdAt":"2026-11-23T11:25:23.495761464+01:00","status":"paused",
+                "sandbox":{{"id":"pod","pid":{pid},"cgroup":{{"cgroupv1":null}}}}}}"#
+            );
+            write(&test, "new", state);
+            fs::rename(test.path().join("new"), file.path(test.path())).expect("it can be renamed");
+        };
+        let mut sandboxes = Sandboxes::default();
+        let error = sandboxes
+            .details(test.path(), &file)
+            .expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::ContainerNotFound);
+
+        write("web", std::process::id());
+        let details = sandboxes.details(test.path(), &file).expect("there is one");
+        assert_eq!(details.name.as_deref(), Some("web"));
+        assert_eq!(details.status, Some(Status::Paused));
+        assert_eq!(details.started, Some(1_795_429_523_495_761_464));
+        let cpu = (details.cpu_quota, details.cpu_period, details.cpu_shares);
+        assert_eq!(cpu, (Some(50_000), Some(100_000), Some(512)));
+        assert_eq!(details.cgroup, None);
+        assert!(details.network_namespace.is_some());
+        sandboxes.advance();
+        let again = sandboxes.details(test.path(), &file).expect("there is one");
+        assert!(Arc::ptr_eq(&details, &again));
+
+        // Another container of that ID, whose sandbox has ended already.
+        write("db", 0);
+        let other = sandboxes.details(test.path(), &file).expect("there is one");
+        assert_eq!(other.name.as_deref(), Some("db"));
+        assert_eq!(other.status, Some(Status::Stopped));
+        for _ in 0..2 {
+            sandboxes.advance();
+        }
+        assert!(sandboxes.known.is_empty());
+    }
 
     #[test]
     fn a_sentry_that_stalls_is_left_alone_and_its_path_may_be_long() {

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
+use crate::details::{Details, Status};
 use crate::error::{Context as _, Error, Result};
 use crate::linux::cgroup::SandboxCgroup;
 use crate::linux::file::{read_proc, read_regular};
 use crate::linux::mountinfo::Mounts;
-use crate::source::oci::not_a_state;
+use crate::linux::network::namespace_of;
+use crate::source::state_json::{not_a_state, of_config, read_json, text, timestamp};
 
 /// A state file of a container: the ID of the container, and that of its sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,15 +78,53 @@ impl Sandbox {
     /// another one, or in the machine's root cgroup, whose values say nothing of it. runsc itself takes the CPU
     /// time of that cgroup, and on cgroup v2 always that of the parent.
     pub(super) fn on_the_host(&self) -> Result<SandboxCgroup> {
+        match self.cgroups()? {
+            Some(cgroups) => SandboxCgroup::read(&Mounts::of_this_process()?, &cgroups),
+            None => Ok(SandboxCgroup::default()),
+        }
+    }
+
+    /// Returns the path of the cgroup that runsc made for the sandbox.
+    fn cgroup(&self) -> Option<PathBuf> {
+        SandboxCgroup::path(&self.cgroups().ok()??)
+    }
+
+    /// Reads the list of the cgroups of the sandbox's process. `None` if runsc made none.
+    fn cgroups(&self) -> Result<Option<Vec<u8>>> {
         let made = |kind| {
             let cgroup = self.cgroup.as_ref();
             cgroup.is_some_and(|cgroup| matches!(cgroup.get(kind), Some(Some(_))))
         };
         if !made("cgroupv1") && !made("cgroupv2") {
-            return Ok(SandboxCgroup::default());
+            return Ok(None);
         }
         let path = format!("/proc/{}/cgroup", self.pid);
-        let cgroups = read_proc(&path).with_context(|| path)?;
-        SandboxCgroup::read(&Mounts::of_this_process()?, &cgroups)
+        read_proc(&path).with_context(|| path).map(Some)
     }
+}
+
+/// Returns what runsc states of a container besides its usage, by its state file, and the process of its sandbox. What
+/// cannot be read or understood costs itself.
+///
+/// Limits are those of the container's configuration: the host's cgroup has those of the whole sandbox.
+pub(super) fn details(file: &Path) -> (Details, u32) {
+    let state = read_json(file);
+    let status = match text(&state, "/status") {
+        Some("created" | "creating") => Some(Status::Created),
+        Some("running") => Some(Status::Running),
+        Some("paused") => Some(Status::Paused),
+        Some("stopped") => Some(Status::Stopped),
+        _ => None,
+    };
+    let sandbox = state.get("sandbox").unwrap_or(&Value::Null);
+    let sandbox = Sandbox::deserialize(sandbox).ok();
+    let pid = sandbox.as_ref().map_or(0, |sandbox| sandbox.pid);
+    let details = Details {
+        status,
+        started: text(&state, "/createdAt").and_then(timestamp),
+        cgroup: sandbox.as_ref().and_then(Sandbox::cgroup),
+        network_namespace: namespace_of(pid),
+        ..of_config("gvisor", state.get("spec").unwrap_or(&Value::Null))
+    };
+    (details, pid)
 }

@@ -329,6 +329,7 @@ mod tests {
     use std::thread::{self, JoinHandle};
 
     use serde_json::Value;
+
     use tempfile::tempdir;
 
     use super::*;

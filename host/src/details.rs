@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is known of a container besides its usage: names and settings, for those who show it to people.
 ///
 /// It is no part of the contract with the component. `None` means that a value is not known, or not set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Details {
     /// The runtime: `runc`, `crun` or `gvisor`. `None` for a cgroup.
@@ -27,14 +28,15 @@ pub struct Details {
     /// The image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The annotations of the OCI configuration.
+    /// The annotations of the OCI configuration, but for those that are too long to be of use to people: of more than
+    /// 4 KiB, or behind the first 1000.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// When the container began, in nanoseconds since 1970. With the ID, it tells a container from a later one of that
-    /// ID.
+    /// When the container was created, in nanoseconds since 1970, according to its runtime. With the ID, it tells a
+    /// container from a later one of that ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started: Option<u64>,
     /// The CPU time that the container may use in each period, in microseconds.
@@ -43,7 +45,8 @@ pub struct Details {
     /// The period of the quota, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_period: Option<u64>,
-    /// The weight in the distribution of CPU time, as cgroup v1 counts it: 1024 is the default.
+    /// The weight in the distribution of CPU time, as cgroup v1 counts it: 1024 is the default. On cgroup v2, it is the
+    /// one that the runtime was given, as releases of runtimes convert it in different ways.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_shares: Option<u64>,
     /// The directory of the cgroup, from the root of its hierarchy.
@@ -55,7 +58,7 @@ pub struct Details {
 }
 
 /// The state of a container, as `runc state` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Status {
