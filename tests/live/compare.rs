@@ -114,8 +114,7 @@ fn every_value_of_runc_lies_between_two_of_ours() {
             let resources = &mut spec["linux"]["resources"];
             resources["memory"] = json!({"limit": 64 << 20, "reservation": 32 << 20});
             resources["pids"] = json!({"limit": 50});
-            // So little that a busy machine gives the container more than that, too.
-            resources["cpu"] = json!({"quota": 10_000, "period": 100_000});
+            resources["cpu"] = json!({"quota": 30_000, "period": 100_000});
             if huge {
                 resources["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 4 << 20}]);
             }
