@@ -91,3 +91,6 @@ mod component {
 
     super::bindings::export!(Component with_types_in super::bindings);
 }
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

@@ -42,7 +42,7 @@ mod component;
 mod details;
 mod error;
 #[cfg(test)]
-mod fuzz;
+mod fuzzing;
 mod limits;
 mod linux;
 mod monitor;

@@ -73,9 +73,32 @@ pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| "it is too large".to_owned())
 }
 
+/// Checks what holds of any text, for the fuzzer: its target `argument`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(text: &str) {
+    if let Ok(interval) = parse_interval(text) {
+        let ns = format!("{}ns", interval.as_nanos());
+        assert_eq!(parse_interval(&ns), Ok(interval), "{text:?}");
+    }
+    if let Ok(size) = parse_size(text) {
+        assert_eq!(parse_size(&size.to_string()), Ok(size), "{text:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn any_text_is_a_duration_and_a_size_or_not() {
+        let inputs = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/inputs/argument");
+        for input in fs::read_dir(inputs).expect("there are some") {
+            let input = fs::read(input.expect("it can be listed").path());
+            check(&String::from_utf8_lossy(&input.expect("it can be read")));
+        }
+    }
 
     #[test]
     fn intervals_are_durations_of_go_or_whole_seconds() {

@@ -72,11 +72,22 @@ fn record_all(source: &mut dyn Source, emit: &mut Emit<'_>) -> Result<()> {
         if recorded.contains(&listed.id) {
             continue;
         }
-        match source.snapshot(&listed.id) {
-            Ok(snapshot) => {
-                recorded.extend(snapshot.containers.iter().map(|c| c.id.clone()));
-                snapshots.push(with_details(source, &snapshot));
+        let snapshot = source.snapshot(&listed.id).and_then(|snapshot| {
+            let ids = snapshot.containers.iter().map(|c| c.id.as_str());
+            // With both of them, the recording would not be a scenario.
+            match ids.clone().find(|id| recorded.contains(*id)) {
+                Some(id) => Err(Error::new(
+                    ErrorKind::Source,
+                    format!("another sandbox has container {id:?}, too"),
+                )),
+                None => {
+                    recorded.extend(ids.map(str::to_owned));
+                    Ok(snapshot)
+                }
             }
+        });
+        match snapshot {
+            Ok(snapshot) => snapshots.push(with_details(source, &snapshot)),
             Err(e) => emit(&listed.id, Err(e.context(cannot_record(&listed.id)))),
         }
     }
@@ -105,4 +116,55 @@ fn with_details(source: &mut dyn Source, snapshot: &Snapshot) -> Snapshot {
 
 fn cannot_record(container: &str) -> String {
     format!("cannot record container {:?}", format!("{container:.64}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use eventout::{Container, ContainerInfo, Snapshot};
+
+    use super::*;
+
+    /// Sandboxes of a root container `a` or `b` and `web`, which two of them cannot have.
+    struct Sandboxes;
+
+    impl Source for Sandboxes {
+        fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
+            let all = ["a", "b", "c"].map(|id| ContainerInfo {
+                id: id.to_owned(),
+                sandbox: id.to_owned(),
+                source: String::new(),
+            });
+            Ok(all.into())
+        }
+
+        fn snapshot(&mut self, root: &str) -> Result<Arc<Snapshot>> {
+            let ids: &[&str] = if root == "c" { &["c"] } else { &[root, "web"] };
+            let containers = ids.iter().map(|&id| Container {
+                id: id.to_owned(),
+                ..Container::default()
+            });
+            Ok(Arc::new(Snapshot {
+                root_container: root.to_owned(),
+                containers: containers.collect(),
+                ..Snapshot::default()
+            }))
+        }
+    }
+
+    #[test]
+    fn a_container_is_recorded_in_one_sandbox() {
+        let mut lines = Vec::new();
+        let mut emit = |id: &str, line: Result<String>| lines.push((id.to_owned(), line));
+        record_all(&mut Sandboxes, &mut emit).expect("they can be listed");
+        let [(b, error), (_, line)] = lines.try_into().expect("an error and a line");
+        assert_eq!(b, "b");
+        let error = error.expect_err("it has the same container");
+        assert!(format!("{error:#}").ends_with(r#"has container "web", too"#));
+        let snapshots: Vec<Snapshot> =
+            serde_json::from_str(&line.expect("a line")).expect("a sample");
+        let roots: Vec<_> = snapshots.iter().map(|s| &s.root_container).collect();
+        assert_eq!(roots, ["a", "c"]);
+    }
 }

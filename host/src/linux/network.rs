@@ -42,7 +42,7 @@ pub(crate) fn read_interfaces(mut file: &File) -> io::Result<Vec<NetworkInterfac
 }
 
 /// Parses a /proc/PID/net/dev, excluding the loopback interface. A line that cannot be understood is skipped.
-fn interfaces(bytes: &[u8]) -> Vec<NetworkInterface> {
+pub(super) fn interfaces(bytes: &[u8]) -> Vec<NetworkInterface> {
     let lines = bytes.split(|byte| *byte == b'\n');
     let rows = lines.filter_map(interface);
     rows.filter(|row| !is_loopback(row)).collect()
@@ -110,7 +110,6 @@ mod tests {
                 ("a:b", [21, 2, 0, 0], [22, 1, 0, 0]),
             ]
         );
-        crate::fuzz::survives_anything(&[&text], |text| drop(interfaces(text.as_bytes())));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Sources of facts about containers.
 
 mod cgroup;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gvisor;
 mod oci;
 mod open;

@@ -185,5 +185,10 @@ mod tests {
         assert!(World::of(&whole[..20]).is_err());
         assert!(World::of(b"(component)").is_err());
         assert!(World::of(b"").is_err());
+        let inputs = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/inputs/component");
+        for input in std::fs::read_dir(inputs).expect("there are some") {
+            let input = std::fs::read(input.expect("it can be listed").path());
+            let _ = World::of(&input.expect("it can be read"));
+        }
     }
 }

@@ -7,6 +7,8 @@ mod blkio;
 mod cpu;
 mod cpuset;
 mod dir;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod group;
 mod hugetlb;
 mod memory;

@@ -1,5 +1,7 @@
 //! Live sandboxes of gVisor, as their sentries report them.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod sandboxes;
 mod state;
 mod urpc;
@@ -80,6 +82,14 @@ fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
         && containers.iter().all(|container| container.error.is_some())
     {
         return Err(e);
+    }
+    // The others cannot be accounted for without it, or be recorded.
+    if containers.iter().all(|container| container.id != root) {
+        let root = shorten(root);
+        bail!(
+            Source,
+            "its root container {root} is not among the containers"
+        );
     }
     let memory_usage = sentry.memory()?;
     let inner = sentry.cgroups(&containers)?;

@@ -37,7 +37,7 @@ impl StateFile {
     }
 
     /// Parses the name of a state file, `ID_sandbox:SANDBOX.state`.
-    fn parse(name: &str) -> Option<Self> {
+    pub(in crate::source) fn parse(name: &str) -> Option<Self> {
         let (id, sandbox) = name.strip_suffix(".state")?.rsplit_once("_sandbox:")?;
         (!id.is_empty() && !sandbox.is_empty()).then(|| Self {
             id: id.to_owned(),
@@ -64,14 +64,18 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// Reads a state file.
     pub(super) fn read(file: &Path) -> Result<Self> {
+        let text = read_regular(file).map_err(Error::from);
+        text.and_then(|text| Self::parse(&text))
+            .with_context(|| file.display().to_string())
+    }
+
+    /// Parses a state file.
+    pub(super) fn parse(text: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct State {
             sandbox: Sandbox,
         }
-        let state: State = read_regular(file)
-            .map_err(Error::from)
-            .and_then(|text| serde_json::from_slice(&text).map_err(|e| not_a_state("runsc", &e)))
-            .with_context(|| file.display().to_string())?;
+        let state: State = serde_json::from_slice(text).map_err(|e| not_a_state("runsc", &e))?;
         Ok(state.sandbox)
     }
 

@@ -67,7 +67,6 @@ impl Sentry {
         sandbox: &Sandbox,
         time: Duration,
     ) -> Result<Self> {
-        let deadline = Instant::now() + time;
         let in_root = root.join(format!("runsc-{id}.sock"));
         let named = sandbox.control_socket_path.as_deref();
         let paths = [named.filter(|path| path.is_absolute()), Some(&*in_root)];
@@ -79,11 +78,17 @@ impl Sentry {
                 connect_to_abstract(id, sandbox.pid),
             ),
         };
-        Ok(Self {
-            stream: stream.with_context(|| format!("cannot connect to {name}"))?,
-            deadline,
+        let stream = stream.with_context(|| format!("cannot connect to {name}"))?;
+        Ok(Self::new(stream, time))
+    }
+
+    /// Takes a connection. All calls together may take that much time from now.
+    pub(super) fn new(stream: UnixStream, time: Duration) -> Self {
+        Self {
+            stream,
+            deadline: Instant::now() + time,
             time,
-        })
+        }
     }
 
     /// Calls for the live tasks of a container, and the CPU time of all containers in nanoseconds, if the sentry
