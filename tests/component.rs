@@ -1,4 +1,4 @@
-//! The contract and the component: what is in `wit/`, and what is in the `.wasm`.
+//! The contract in `wit/`, and the component.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn the_component_describes_itself_in_the_standard_sections() {
     assert!(source.starts_with("https://"), "{source}");
 }
 
-/// The functions of an interface, as they stand in WIT.
+/// Returns the names of the functions of an interface.
 fn functions(resolve: &Resolve, item: &WorldItem) -> Vec<String> {
     match item {
         WorldItem::Interface { id, .. } => {
@@ -164,7 +164,7 @@ fn the_pages_of_the_contract_are_what_the_generator_makes_of_it() {
     }
 }
 
-/// The contract, and that of a version before it.
+/// Reads the contract, and one of a version before it.
 fn with_older(older: &str) -> (Resolve, PackageId, PackageId) {
     let (mut resolve, new) = contract();
     // Two packages of one name need two versions. The check looks at neither.
@@ -173,7 +173,7 @@ fn with_older(older: &str) -> (Resolve, PackageId, PackageId) {
     (resolve, older, new)
 }
 
-/// The first world that components for `older` don't fit any more, and why.
+/// Returns the first world that components for `older` do not fit any more, and why.
 fn broken(older: &str) -> Option<String> {
     let (resolve, older, new) = with_older(older);
     let worlds = resolve.packages[older].worlds.iter();
@@ -188,14 +188,14 @@ fn broken(older: &str) -> Option<String> {
         .or_else(|| why.flatten().next())
 }
 
-/// `contract-0.1.0.wit` is the contract as it was when that version was made. What breaks components that were
-/// made for it takes another version, and a file of that version here.
+/// `contract-0.1.0.wit` is the contract of that version. A change that breaks components that were made for it takes
+/// another version, and a file of that version here.
 #[test]
 fn the_contract_breaks_no_component_without_another_version() {
     let (resolve, package) = contract();
     let version = resolve.packages[package].name.version.as_ref();
     let version = version.expect("it has one");
-    // Before 1.0.0, the second number tells.
+    // Before 1.0.0, the second number changes with what breaks components.
     let file = match version.major {
         0 => format!("tests/contract-0.{}.0.wit", version.minor),
         major => format!("tests/contract-{major}.0.0.wit"),
@@ -203,7 +203,7 @@ fn the_contract_breaks_no_component_without_another_version() {
     let older = fs::read_to_string(root().join(&file));
     let older = older.unwrap_or_else(|e| panic!("{file} should be the contract of now: {e}"));
     assert_eq!(broken(&older), None);
-    // It would tell.
+    // The check finds what breaks them.
     for (was, is) in [
         (
             "pids-count: func(container: string)",
@@ -224,7 +224,7 @@ fn the_contract_breaks_no_component_without_another_version() {
     }
 }
 
-/// Whether a component fits a world, in which it may import WASI too.
+/// Checks that a component fits a world, in which it may import WASI if `wasi` is set.
 fn fits(file: &Path, world: &str, wasi: bool) {
     let bytes = fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let name = file.display();
@@ -235,12 +235,12 @@ fn fits(file: &Path, world: &str, wasi: bool) {
     };
     for (key, item) in &decoded.worlds[own].imports {
         let import = decoded.name_world_key(key);
-        // Types are no import that a host has to do anything about.
+        // A host has nothing to provide for types.
         let types = functions(&decoded, item).is_empty();
-        let ours = import.starts_with("eventout:stats/");
-        assert!(types || ours || wasi, "{name} imports {import}");
+        let is_ours = import.starts_with("eventout:stats/");
+        assert!(types || is_ours || wasi, "{name} imports {import}");
         assert!(
-            types || ours || import.starts_with("wasi:"),
+            types || is_ours || import.starts_with("wasi:"),
             "{name} imports {import}"
         );
     }
@@ -258,7 +258,7 @@ fn fits(file: &Path, world: &str, wasi: bool) {
         let remap = resolve.merge(decoded).expect("they go together");
         let own = remap
             .map_world(own, Default::default())
-            .expect("it is there");
+            .expect("it can be read");
         resolve
             .merge_worlds(own, world, &mut CloneMaps::default())
             .expect("they go together");

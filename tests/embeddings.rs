@@ -1,7 +1,7 @@
-//! The component in other hands: the examples print what the library prints, and that is what Go prints.
+//! The component in other hosts: the examples print what the library prints, and that is what Go prints.
 //!
 //! `embeddings.jsonl` is a scenario of 50 samples. Each example has a program that prints, for each container
-//! of each sample, and for one that is not there, `event-json` and `stats-json` in both formats.
+//! of each sample, and for one that does not exist, `event-json` and `stats-json` in both formats.
 //! `tests/run` builds the examples.
 
 use std::fs::{self, File};
@@ -12,13 +12,14 @@ use std::time::Duration;
 use std::{env, thread};
 
 use serde_json::Value;
-use tests::{between, can_run, eventout, judge, missing, printed, program, root, scratch};
+use tempfile::tempdir;
+use tests::{Eventout, between, can_run, judge, lock_machine, missing, root};
 
-fn table() -> PathBuf {
+fn scenario() -> PathBuf {
     root().join("tests/embeddings.jsonl")
 }
 
-/// Something that the build of an example leaves, or `None` where it is not built.
+/// Returns a file that the build of an example leaves. `None` if it is not built.
 fn built(file: &str) -> Option<PathBuf> {
     let path = root().join("target").join(file);
     let absent = format!("target/{file} is not built (see tests/run)");
@@ -39,7 +40,7 @@ fn output(command: &mut Command) -> Output {
     output
 }
 
-/// What the example of the library prints.
+/// Returns what the example of the library prints.
 fn expected() -> &'static str {
     static EXPECTED: OnceLock<String> = OnceLock::new();
     EXPECTED.get_or_init(|| {
@@ -57,17 +58,19 @@ fn expected() -> &'static str {
             build.arg("--release");
         }
         output(&mut build);
-        let program = PathBuf::from(program().get_program());
-        let profile = program.parent().expect("it is in a directory");
-        let printed = output(Command::new(profile.join("examples/replay")).arg(table()));
+        let program = Eventout::new().into_command();
+        let profile = Path::new(program.get_program())
+            .parent()
+            .expect("it is in a directory");
+        let printed = output(Command::new(profile.join("examples/replay")).arg(scenario()));
         String::from_utf8(printed.stdout).expect("UTF-8")
     })
 }
 
-/// Runs the program of an example on the table.
+/// Checks what the program of an example prints.
 #[track_caller]
 fn replays(command: &mut Command) {
-    let output = output(command.arg(table()));
+    let output = output(command.arg(scenario()));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let (ours, theirs) = (expected().lines(), text.lines());
     for (at, (ours, theirs)) in ours.zip(theirs).enumerate() {
@@ -78,7 +81,7 @@ fn replays(command: &mut Command) {
 
 #[test]
 fn the_library_prints_what_go_prints() {
-    let text = fs::read_to_string(table()).expect("it is there");
+    let text = fs::read_to_string(scenario()).expect("a scenario");
     assert_eq!(text.lines().count(), 50);
     let expected: Vec<_> = expected().lines().collect();
     let containers: usize = text
@@ -91,10 +94,10 @@ fn the_library_prints_what_go_prints() {
     assert_eq!(expected.len(), 3 * containers);
     let Some(judge) = judge() else { return };
     for (at, kind) in ["event-out", "stats", "runc"].into_iter().enumerate() {
-        let input = File::open(table()).expect("it is there");
+        let input = File::open(scenario()).expect("a scenario");
         let judged = output(Command::new(&judge).arg(kind).stdin(input));
         let judged = String::from_utf8(judged.stdout).expect("UTF-8");
-        // Go has nothing to say of failures.
+        // Go skips failures.
         let ours = expected.iter().skip(at).step_by(3).copied();
         let ours: Vec<_> = ours.filter(|line| !line.starts_with("error ")).collect();
         assert_eq!(ours, judged.lines().collect::<Vec<_>>(), "{kind}");
@@ -131,6 +134,8 @@ fn node_prints_the_same() {
     let Some(directory) = built("examples/javascript") else {
         return;
     };
+    // The tests of the release build it again.
+    let _lock = lock_machine();
     replays(Command::new("node").arg(directory.join("replay.js")));
     // The page in Chromium among them.
     let output = output(
@@ -194,10 +199,9 @@ fn a_plain_wasmtime_runs_it_with_a_mock() {
     for format in ["gvisor", "runc"] {
         let lines = plain.stats_json(None, format, &ids);
         for (id, line) in ids.iter().zip(&lines).take(4) {
-            let spec = "--source=scenario:examples/wasmtime/pod.jsonl";
-            let flag = format!("--format={format}");
-            let ours = output(program().args([spec, "events", "--stats", &flag, id]));
-            assert_eq!(String::from_utf8_lossy(&ours.stdout), format!("{line}\n"));
+            let pod = Eventout::new().scenario(root().join("examples/wasmtime/pod.jsonl"));
+            let ours = pod.events([id]).stats().format(format).stdout();
+            assert_eq!(ours, format!("{line}\n"));
         }
         assert!(lines[4].starts_with(NOT_FOUND), "{}", lines[4]);
     }
@@ -209,11 +213,12 @@ fn a_plain_wasmtime_reads_interface_files() {
         return;
     };
     let mut recordings = 0;
-    for entry in fs::read_dir(root().join("tests/recorded")).expect("there are recordings") {
+    for entry in fs::read_dir(root().join("tests/recorded")).expect("a directory") {
         let path = entry.expect("it can be listed").path();
-        let text = fs::read(&path).expect("it is there");
+        let text = fs::read(&path).expect("it can be read");
         let recording: Value = serde_json::from_slice(&text).expect("it is JSON");
-        let directory = scratch("plain-recorded");
+        let directory = tempdir().expect("a directory");
+        let directory = directory.path();
         // The files that the provider reads, and no others: eventout would print those too.
         for (file, text) in recording["before"].as_object().expect("files") {
             let (controller, name) = file.split_once('/').expect("CONTROLLER/FILE");
@@ -231,11 +236,10 @@ fn a_plain_wasmtime_reads_interface_files() {
                 fs::write(cgroup.join(name), text.as_str().expect("a text")).expect("a file");
             }
         }
-        let spec = format!("--source=cgroup:{}", directory.display());
-        let ours = eventout([&spec, "events", "--stats", "c"]);
+        let ours = Eventout::new().cgroup(directory).events(["c"]).stats();
         let ids = ["c", "", ".", "..", "../c", "/c", "c/", "nobody"];
-        let lines = plain.stats_json(Some(&directory), "runc", &ids);
-        assert_eq!(lines[0], printed(&ours).trim_end(), "{}", path.display());
+        let lines = plain.stats_json(Some(directory), "runc", &ids);
+        assert_eq!(lines[0], ours.stdout().trim_end(), "{}", path.display());
         for (id, line) in ids.iter().zip(&lines).skip(1) {
             assert!(line.starts_with(NOT_FOUND), "{id:?}: {line}");
         }
@@ -252,25 +256,22 @@ fn formatters_in_python_and_javascript_give_events_a_form_of_their_own() {
     ) else {
         return;
     };
-    let all = ["--source=demo", "events", "--all", "--stats"];
-    let lines = eventout(all);
-    // The first start compiles it, which takes longer than the minute that other runs get where the machine is busy.
+    let all = || Eventout::new().source("demo").events(["--all"]).stats();
+    // The first start compiles it, which takes longer than the minute that other calls get if the machine is busy.
     let formatted = |file: &Path| {
-        let mut command = program();
-        let output = output(command.args(all).arg("--component").arg(file));
-        String::from_utf8(output.stdout).expect("UTF-8")
+        let end = all().component(file).start().wait();
+        end.succeeds().stdout.clone()
     };
     let (influx, sentences) = (formatted(&influx), formatted(&sentence));
     let forms = influx.lines().zip(sentences.lines());
     let mut seen = 0;
-    for (line, (influx, sentence)) in printed(&lines).lines().zip(forms) {
-        let line: Value = serde_json::from_str(line).expect("it is JSON");
+    for (line, (influx, sentence)) in all().lines().into_iter().zip(forms) {
         let (id, data) = (line["id"].as_str().expect("an ID"), &line["data"]);
         let (cpu, memory) = (
             &data["cpu"]["usage"]["total"],
             &data["memory"]["usage"]["usage"],
         );
-        // What JSON leaves out because it is 0 is known.
+        // JSON omits what is 0.
         let number = |value: &Value| value.as_u64().unwrap_or(0);
         let (cpu, memory, pids) = (
             number(cpu),
@@ -295,19 +296,19 @@ fn formatters_in_python_and_javascript_give_events_a_form_of_their_own() {
     output(Command::new("node").args(["--test", "examples/formatters/sentence.test.js"]));
 }
 
-/// A group with a process in it that is busy, in some v1 hierarchies.
-struct Group {
+/// A cgroup with a process in it that is busy, in some v1 hierarchies.
+struct Cgroup {
     directories: Vec<PathBuf>,
     busy: Child,
 }
 
-impl Drop for Group {
+impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = self.busy.kill();
         let _ = self.busy.wait();
-        for group in &self.directories {
+        for directory in &self.directories {
             for _ in 0..100 {
-                if fs::remove_dir(group).is_ok() {
+                if fs::remove_dir(directory).is_ok() {
                     break;
                 }
                 thread::sleep(Duration::from_millis(10));
@@ -317,6 +318,7 @@ impl Drop for Group {
 }
 
 #[test]
+#[ignore = "changes cgroups: tests/run runs it"]
 fn a_plain_wasmtime_reads_the_cgroups_of_this_machine() {
     let Some(plain) = Plain::new("stats") else {
         return;
@@ -330,28 +332,29 @@ fn a_plain_wasmtime_reads_the_cgroups_of_this_machine() {
     if !can_run(&missing(&[])) {
         return;
     }
+    let _machine = lock_machine();
     let id = format!("eventout-plain-{}", std::process::id());
     let mut busy = Command::new("sh");
     busy.args(["-c", "while :; do :; done"])
         .stdin(Stdio::null());
-    let group = Group {
+    let cgroup = Cgroup {
         directories: hierarchies.iter().map(|path| path.join(&id)).collect(),
         busy: busy.spawn().expect("a shell"),
     };
-    for path in &group.directories {
+    for path in &cgroup.directories {
         // cpu and cpuacct may be one.
         let _ = fs::create_dir(path);
-        fs::write(path.join("cgroup.procs"), group.busy.id().to_string()).expect("root may");
+        fs::write(path.join("cgroup.procs"), cgroup.busy.id().to_string()).expect("root may");
     }
     thread::sleep(Duration::from_millis(200));
     let ours = || -> Value {
-        let output = eventout(["--source=cgroup", "events", "--stats", &id]);
-        serde_json::from_str(printed(&output)).expect("it is JSON")
+        let source = Eventout::new().source("cgroup");
+        source.events([&id]).stats().line()
     };
     let before = ours();
     let lines = plain.stats_json(Some(Path::new("/sys/fs/cgroup")), "runc", &[&id]);
     let after = ours();
-    drop(group);
+    drop(cgroup);
     let line: Value = serde_json::from_str(&lines[0]).expect("it is JSON");
     let fixed = between(&before, &line, &after).unwrap_or_else(|e| panic!("{e}"));
     assert!(fixed > 5, "{fixed}");

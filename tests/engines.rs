@@ -3,15 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tests::{PureV1, can_run, eventout, missing, printed, run, scratch, wait_until};
-
-/// The tests have the machine's hierarchies to themselves, one after the other.
-static MACHINE: Mutex<()> = Mutex::new(());
+use tests::{PureV1, can_run, eventout, lock_machine, missing, printed, run, scratch, wait_until};
 
 const TOOLS: [&str; 6] = ["busybox", "conmon", "containerd", "crun", "podman", "runc"];
 
@@ -247,7 +243,7 @@ fn containers_of_containerd_are_found_and_named_and_have_its_values() {
     if !can_run(&missing(&TOOLS)) {
         return;
     }
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let _machine = lock_machine();
     let mut containerd = Containerd::start();
     let pid = std::process::id();
     let (pod, name) = (format!("pod-{pid}"), format!("web-{pid}"));
@@ -384,7 +380,7 @@ fn containers_of_podman_are_found_and_have_its_values() {
     if !can_run(&missing(&TOOLS)) {
         return;
     }
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
+    let _machine = lock_machine();
     let mut podman = Podman::new();
     for runtime in ["runc", "crun"] {
         let name = format!("eventout-{runtime}-{}", std::process::id());

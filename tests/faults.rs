@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{bundle, can_run, eventout, missing, printed, program, root, run, wait_until};
+use tests::{Eventout, bundle, can_run, eventout, missing, printed, root, run, wait_until};
 
 /// The tests of live cgroups take turns.
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -40,7 +40,8 @@ fn standard_error_that_nobody_reads_does_not_stop_standard_output() {
     let full = stderr.try_clone().expect("it can be shared");
     // Whatever its size is, the pipe is always full.
     let fill = thread::spawn(move || while stderr.write_all(&[b'x'; 4096]).is_ok() {});
-    let child = program()
+    let child = Eventout::new()
+        .into_command()
         .args([
             "--source",
             &source,
@@ -69,7 +70,8 @@ fn standard_output_that_does_not_block_is_waited_for() {
     let (mut reader, stdout) = io::pipe().expect("a pipe");
     let flags = fcntl_getfl(&stdout).expect("it has flags");
     fcntl_setfl(&stdout, flags | OFlags::NONBLOCK).expect("it can be set");
-    let mut child = program()
+    let mut child = Eventout::new()
+        .into_command()
         .args(["--source", &source, "events", "web", "--interval", "1ms"])
         .stdout(stdout)
         .stderr(Stdio::piped())
@@ -90,30 +92,17 @@ fn the_texts_of_a_formatter_are_not_kept_for_all_containers() {
     const CONTAINERS: usize = 16;
     const TEXT: usize = 31 << 20;
     let directory = tempfile::tempdir().expect("a directory");
-    let module = format!(
-        r#"(module
-            (memory (export "memory") 512)
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-            (func (export "eventout:stats/format@0.1.0#format") (param i32) (result i32)
-                (memory.fill (i32.const 65536) (i32.const 97) (i32.const {TEXT}))
-                (i32.store (i32.const 68) (i32.const 65536))
-                (i32.store (i32.const 72) (i32.const {TEXT}))
-                (i32.const 64))
-            (data (i32.const 64) "\00\00\00\00"))"#
-    );
-    let module = wat::parse_str(module).expect("it is a module");
-    let component = directory.path().join("large.wasm");
-    fs::write(&component, tests::component(module, "formatter", "")).expect("a file");
     let containers: Vec<_> = (0..CONTAINERS)
         .map(|n| json!({"id": n.to_string(), "pids_count": 1}))
         .collect();
     let sandbox = json!({"root_container": "0", "containers": containers});
     let scenario = directory.path().join("scenario.jsonl");
     fs::write(&scenario, sandbox.to_string()).expect("a file");
-    let mut child = program()
+    let mut child = Eventout::new()
+        .into_command()
         .args(["--source", &format!("scenario:{}", scenario.display())])
         .args(["events", "--all", "--stats", "--component"])
-        .arg(&component)
+        .arg(tests::formatter("large"))
         .stdout(Stdio::piped())
         .spawn()
         .expect("the program runs");
@@ -209,7 +198,7 @@ fn remove(cgroup: &Path) {
 
 /// Returns the program with that limit of open files, soft and hard.
 fn limited(files: usize) -> Command {
-    let program = program();
+    let program = Eventout::new().into_command();
     let mut command = Command::new("prlimit");
     command
         .arg(format!("--nofile={files}"))
@@ -319,7 +308,14 @@ fn two_hundred_programs_at_once_all_report_an_oom_kill() {
     let source = cgroups.source();
     let streams: Vec<_> = (0..200)
         .map(|_| {
-            Stream::start(program().args(["--source", &source, "events", "--interval", "1s", "g0"]))
+            Stream::start(Eventout::new().into_command().args([
+                "--source",
+                &source,
+                "events",
+                "--interval",
+                "1s",
+                "g0",
+            ]))
         })
         .collect();
     wait_until("all have read it twice", 120, || {
@@ -398,7 +394,7 @@ fn no_oom_kill_that_runc_reports_is_missed() {
         spec["linux"]["resources"]["memory"] = json!({"limit": 16 << 20, "swap": 16 << 20});
     });
     let source = format!("runc:{}", state.display());
-    let ours = Stream::start(program().args([
+    let ours = Stream::start(Eventout::new().into_command().args([
         "--source",
         &source,
         "events",
@@ -458,7 +454,7 @@ fn an_oom_kill_in_a_cgroup_below_is_one_of_the_container() {
     fs::write(memory.join("memory.limit_in_bytes"), "30M").expect("it can be limited");
     let source = cgroups.source();
     let stream = ["--source", &source, "events", "--interval", "1h", "g0"];
-    let stream = Stream::start(program().args(stream));
+    let stream = Stream::start(Eventout::new().into_command().args(stream));
     wait_until("it has begun", 60, || stream.count("stats", "g0") > 0);
     // At the container's limit, at one of its own, and not below.
     exhaust(&inner.0);
@@ -524,7 +520,12 @@ fn without_the_kernels_counter_each_signal_is_an_oom_kill() {
     fs::write(memory.join("memory.limit_in_bytes"), "8M").expect("it can be limited");
     let source = cgroups.source();
     let stream = ["--source", &source, "events", "--interval", "1h", "g0"];
-    let stream = Stream::start(program().args(stream).env("LD_PRELOAD", &library));
+    let stream = Stream::start(
+        Eventout::new()
+            .into_command()
+            .args(stream)
+            .env("LD_PRELOAD", &library),
+    );
     wait_until("it has begun", 60, || stream.count("stats", "g0") > 0);
     for kills in 1..=2 {
         exhaust(&memory);
@@ -626,8 +627,10 @@ fn what_machines_lack_on_v1_costs_nothing_else() {
     );
     // Devices without a number.
     let rows = "(unknown) Read 1\n(unknown) 1\n259:0 Read 8192\n259:0 Total 8192\nTotal 8193\n";
-    let rows = ("blkio/c1/blkio.throttle.io_service_bytes_recursive", rows);
-    let blkio = &data(&[BASE, &[rows]])["blkio"]["ioServiceBytesRecursive"];
+    let files = ["io_serviced", "io_service_bytes"]
+        .map(|name| format!("blkio/c1/blkio.throttle.{name}_recursive"));
+    let files = [(files[0].as_str(), rows), (files[1].as_str(), rows)];
+    let blkio = &data(&[BASE, &files])["blkio"]["ioServiceBytesRecursive"];
     let row = |op: &str| json!({"major": 259, "op": op, "value": 8192});
     assert_eq!(blkio, &json!([row("Read"), row("Total")]));
     // A counter below zero is 0, and one that fell is what it is.
@@ -685,7 +688,7 @@ fn each_test_that_a_document_names_exists() {
 
 #[test]
 fn two_gigabytes_of_address_space_are_enough() {
-    let program = program();
+    let program = Eventout::new().into_command();
     let mut command = Command::new("prlimit");
     command.arg("--as=2000000000").arg(program.get_program());
     command.args(["--source", "demo", "events", "--stats", "--all"]);

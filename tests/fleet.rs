@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{can_run, program, root, run, wait_until};
+use tests::{Eventout, can_run, root, run, wait_until};
 
 /// A program of Debian's package of Prometheus, where `tests/run` has put it.
 fn prometheus(name: &str) -> Option<PathBuf> {
@@ -246,7 +246,7 @@ fn serve(directory: &Path) -> (Process, String) {
     }
     let file = directory.join("scenario.jsonl");
     fs::write(&file, scenario).expect("it can be written");
-    let mut command = program();
+    let mut command = Eventout::new().into_command();
     command.arg(format!("--source=scenario:{}", file.display()));
     command.args(["serve", "--listen=127.0.0.1:0", "--max-age=100ms"]);
     let mut server = Process(command.stderr(Stdio::piped()).spawn().expect("it runs"));

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
-use tests::{check_golden, eventout, judge, root};
+use tests::{Eventout, check_golden, judge, root};
 
 fn scenarios() -> Vec<PathBuf> {
     let directory = root().join("tests/goldens");
@@ -31,7 +31,7 @@ fn the_goldens_are_what_go_makes_of_the_scenarios() {
         for kind in ["stats", "event-out", "runc"] {
             let judged = Command::new(&judge)
                 .arg(kind)
-                .stdin(File::open(&scenario).expect("it is there"))
+                .stdin(File::open(&scenario).expect("a scenario"))
                 .output()
                 .expect("the judge runs");
             assert!(judged.status.success(), "{judged:?}");
@@ -44,41 +44,39 @@ fn the_goldens_are_what_go_makes_of_the_scenarios() {
 #[test]
 fn the_program_prints_what_go_prints() {
     for scenario in scenarios() {
-        let spec = format!("scenario:{}", scenario.display());
-        for (kind, flag) in [
-            ("stats", "--format=gvisor"),
-            ("event-out", "--format=gvisor-event-out"),
-            ("runc", "--format=runc"),
+        for (kind, format) in [
+            ("stats", "gvisor"),
+            ("event-out", "gvisor-event-out"),
+            ("runc", "runc"),
         ] {
-            let output = eventout(["--source", &spec, "events", "--all", "--stats", flag]);
+            let all = Eventout::new().scenario(&scenario).events(["--all"]);
+            let end = all.stats().format(format).run();
             let golden = scenario.with_extension(kind);
             let expected =
-                fs::read(&golden).unwrap_or_else(|e| panic!("{}: {e}", golden.display()));
-            let stderr = String::from_utf8_lossy(&output.stderr);
+                fs::read_to_string(&golden).unwrap_or_else(|e| panic!("{}: {e}", golden.display()));
             assert!(
-                output.stdout == expected,
-                "{}\n--- expected\n{}\n--- printed\n{}\n{stderr}",
+                end.stdout == expected,
+                "{}\n--- expected\n{expected}\n--- printed\n{}\n{}",
                 golden.display(),
-                String::from_utf8_lossy(&expected),
-                String::from_utf8_lossy(&output.stdout),
+                end.stdout,
+                end.stderr,
             );
-            // Containers that play a failure are the judge's business no more than ours.
+            // Go skips containers that play a failure.
             let fails = fs::read_to_string(&scenario)
                 .expect("UTF-8")
                 .contains(r#""error":"#);
-            assert_eq!(output.status.code(), Some(fails.into()), "{stderr}");
-            assert_ne!(stderr.is_empty(), fails, "{stderr}");
+            assert_eq!(end.code(), Some(fails.into()), "{end:?}");
+            assert_ne!(end.stderr.is_empty(), fails, "{end:?}");
         }
     }
 }
 
 #[test]
-fn one_id_after_the_other_gives_the_lines_of_all_at_once() {
+fn named_containers_have_the_lines_that_all_have() {
     let scenario = root().join("tests/goldens/remainders.jsonl");
-    let spec = format!("scenario:{}", scenario.display());
-    let expected = fs::read_to_string(scenario.with_extension("stats")).expect("it is there");
-    let output = eventout([
-        "--source", &spec, "events", "--stats", "pause", "a", "b", "c",
-    ]);
-    assert_eq!(tests::printed(&output), expected);
+    let expected = fs::read_to_string(scenario.with_extension("stats")).expect("a golden");
+    let named = Eventout::new()
+        .scenario(&scenario)
+        .events(["pause", "a", "b", "c"]);
+    assert_eq!(named.stats().stdout(), expected);
 }

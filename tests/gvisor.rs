@@ -1,27 +1,23 @@
-//! Live gVisor sandboxes: the sentry as the source, and `runsc events` as the judge.
+//! gVisor sandboxes: the sentry as the source, against `runsc events`, and sentries that misbehave.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{RUNSC, can_run, detach, eventout, printed, run, runsc, scratch, wait_until};
+use tempfile::{TempDir, tempdir};
+use tests::{Eventout, RUNSC, Usage, can_run, detach, lock_machine, run, runsc, wait_until};
 
-/// Sandboxes are busy: one at a time, so that those that are compared are not starved.
-static MACHINE: Mutex<()> = Mutex::new(());
-
-/// Which runsc.
 const OLD: &str = RUNSC[0];
 const NEW: &str = RUNSC[1];
 
-/// What runs in the containers of a pod: how much memory in bytes, and whether it keeps a CPU busy.
+/// The loads of the containers of a pod: a name, memory in bytes, and `true` to keep a CPU busy.
 const LOADS: [(&str, u64, bool); 4] = [
     ("root", 0, false),
     ("a", 20_000_000, true),
@@ -32,35 +28,34 @@ const LOADS: [(&str, u64, bool); 4] = [
 /// The memory that a sandbox may use on the host, in bytes.
 const LIMIT: u64 = 1 << 30;
 
-/// A sandbox, which goes when this does.
+/// A sandbox, which is deleted when this is dropped.
 struct Sandbox {
     runsc: PathBuf,
-    /// runsc's root directory, with bundles beside it.
-    directory: PathBuf,
+    /// Holds runsc's root directory, and the bundles.
+    directory: TempDir,
     options: Vec<&'static str>,
     ids: Vec<String>,
 }
 
 impl Sandbox {
-    fn new(runsc: &Path, name: &str, options: &[&'static str]) -> Self {
+    fn new(runsc: &Path, options: &[&'static str]) -> Self {
         Self {
             runsc: runsc.to_owned(),
-            directory: scratch(name),
+            directory: tempdir().expect("a directory"),
             options: options.to_vec(),
             ids: Vec::new(),
         }
     }
 
-    /// Starts a pod of the four loads. Whether the sentry keeps cgroups of its own is up to whether the specs
-    /// mount them.
-    fn pod(runsc: &Path, name: &str, options: &[&'static str], cgroup_mount: bool) -> Self {
-        let mut pod = Self::new(runsc, name, options);
+    /// Starts a pod of the four loads. The sentry keeps cgroups of its own if the specs mount them.
+    fn pod(runsc: &Path, options: &[&'static str], cgroup_mount: bool) -> Self {
+        let mut pod = Self::new(runsc, options);
         for (name, memory, busy) in LOADS {
             let id = format!("eventout-{}-{name}", std::process::id());
             let root = pod.ids.first().cloned();
             pod.start("run", &id, memory, busy, root, cgroup_mount);
         }
-        // Loads are up when memory has stopped to grow.
+        // Loads are up when memory has stopped growing.
         let mut last = 0;
         wait_until("the loads are up", 120, || {
             thread::sleep(Duration::from_millis(500));
@@ -85,7 +80,7 @@ impl Sandbox {
         } else {
             "while :; do sleep 1000; done"
         };
-        let bundle = self.directory.join(format!("bundle-{id}"));
+        let bundle = self.directory.path().join(format!("bundle-{id}"));
         tests::bundle(&self.runsc, &bundle, &format!("{fill}; {then}"), |spec| {
             let parent = format!("/{}", self.ids.first().map_or(id, |root| root));
             let path = if root.is_some() {
@@ -111,7 +106,7 @@ impl Sandbox {
             if let Some(root) = &root {
                 spec["annotations"]["io.kubernetes.cri.sandbox-id"] = root.clone().into();
             }
-            let mounts = spec["mounts"].as_array_mut().expect("it has mounts");
+            let mounts = spec["mounts"].as_array_mut().expect("a list");
             mounts.retain(|mount| mount["type"] != "cgroup");
             if cgroup_mount {
                 mounts.push(json!({
@@ -136,12 +131,12 @@ impl Sandbox {
             .args(flag)
             .arg("--bundle")
             .args([bundle.as_os_str(), id.as_ref()]);
-        detach(&mut bounded, &self.directory);
+        detach(&mut bounded, self.directory.path());
         self.ids.push(id.to_owned());
     }
 
     fn root(&self) -> PathBuf {
-        self.directory.join("root")
+        self.directory.path().join("root")
     }
 
     fn runsc(&self) -> Command {
@@ -154,43 +149,55 @@ impl Sandbox {
         format!("gvisor:{}", self.root().display())
     }
 
-    /// What runsc prints of a container.
-    fn judged(&self, id: &str) -> Usage {
-        usage_of(&run(self.runsc().args(["events", "--stats", id])))
+    /// A call for one event of a container.
+    fn stats(&self, id: &str) -> Eventout {
+        Eventout::new().source(self.source()).events([id]).stats()
     }
 
-    /// What eventout prints of it.
+    /// Returns the usage of a container that runsc prints.
+    fn theirs(&self, id: &str) -> Usage {
+        let line = run(self.runsc().args(["events", "--stats", id]));
+        Usage::of(&serde_json::from_str(&line).expect("runsc prints JSON"))
+    }
+
+    /// Returns the usage that eventout prints.
     fn ours(&self, id: &str) -> Usage {
-        usage_of(printed(&eventout([
-            "--source",
-            &self.source(),
-            "events",
-            "--stats",
-            id,
-        ])))
+        Usage::of(&self.stats(id).line())
     }
 
-    /// What eventout prints of all, by one reading.
+    /// Checks the usage that eventout prints of a container against what runsc prints before and after. A sentry that
+    /// has just started still takes and frees memory, so that there are some attempts.
+    fn check_usage(&self, id: &str) {
+        for attempt in 0.. {
+            let (before, ours, after) = (self.theirs(id), self.ours(id), self.theirs(id));
+            // runsc prints 0, which a consumer that subtracts usage from it takes for almost 2^64.
+            assert_eq!((before.limit, ours.limit), (0, LIMIT), "{id}");
+            if ours.lies_between(&before, &after) {
+                return;
+            }
+            assert!(attempt < 20, "{id}: {before:?} {ours:?} {after:?}");
+        }
+    }
+
+    /// Returns the usage of all containers in one sample of eventout.
     fn all(&self) -> BTreeMap<String, Usage> {
-        let output = eventout(["--source", &self.source(), "events", "--all", "--stats"]);
-        let line = |line: &str| {
-            let event: Value = serde_json::from_str(line).expect("it is JSON");
-            (
-                event["id"].as_str().expect("a string").to_owned(),
-                usage_of(line),
-            )
-        };
-        printed(&output).lines().map(line).collect()
+        let lines = Eventout::new().source(self.source()).events(["--all"]);
+        let lines = lines.stats().lines();
+        let id = |event: &Value| event["id"].as_str().expect("an ID").to_owned();
+        lines
+            .iter()
+            .map(|event| (id(event), Usage::of(event)))
+            .collect()
     }
 
-    /// The sandbox's memory in bytes, by the account of runsc.
+    /// Returns the sandbox's memory in bytes, according to runsc.
     fn memory(&self) -> u64 {
         let usage = run(self.runsc().args(["usage", "--full", &self.ids[0]]));
         let usage: Value = serde_json::from_str(&usage).expect("it is JSON");
         usage["Total"].as_u64().expect("a number")
     }
 
-    /// The CPU time of the sandbox's cgroup in nanoseconds, by the account of the kernel.
+    /// Returns the CPU time of the sandbox's cgroup in nanoseconds, according to the kernel.
     fn cpu(&self) -> u64 {
         let v1 = format!("/sys/fs/cgroup/cpuacct/{}/cpuacct.usage", self.ids[0]);
         let text = fs::read_to_string(v1).expect("this test is for cgroup v1");
@@ -204,37 +211,11 @@ impl Drop for Sandbox {
             let _ = self.runsc().args(["kill", id, "KILL"]).output();
             let _ = self.runsc().args(["delete", "--force", id]).output();
         }
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Pids, memory in bytes, CPU time in nanoseconds. What is not printed is 0.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Usage {
-    /// In bytes.
-    limit: u64,
-    pids: u64,
-    memory: u64,
-    cpu: u64,
-}
-
-fn usage_of(line: &str) -> Usage {
-    let event: Value = serde_json::from_str(line).expect("it is JSON");
-    assert_eq!(event["type"], "stats");
-    let value = |path: &str| {
-        let value = event["data"].pointer(path);
-        value.map_or(0, |value| value.as_u64().expect("a u64"))
-    };
-    Usage {
-        pids: value("/pids/current"),
-        memory: value("/memory/usage/usage"),
-        limit: value("/memory/usage/limit"),
-        cpu: value("/cpu/usage/total"),
     }
 }
 
 #[track_caller]
-fn between(low: u64, value: u64, high: u64) {
+fn check_between(low: u64, value: u64, high: u64) {
     let (low, high) = (low.min(high), low.max(high));
     assert!(
         (low..=high).contains(&value),
@@ -242,15 +223,8 @@ fn between(low: u64, value: u64, high: u64) {
     );
 }
 
-/// CPU time of one container: it is scaled by a ratio that moves both ways, since the sentry counts in ticks and
-/// the cgroup doesn't.
-#[track_caller]
-fn about_between(low: u64, value: u64, high: u64) {
-    between(low - low / 100, value, high + high / 100);
-}
-
-/// Memory and CPU time of all containers add up to the sandbox's.
-fn adds_up(pod: &Sandbox) {
+/// Checks that memory and CPU time of all containers add up to the sandbox's.
+fn check_sums(pod: &Sandbox) {
     let before = (pod.memory(), pod.cpu());
     let all = pod.all();
     let after = (pod.memory(), pod.cpu());
@@ -259,61 +233,54 @@ fn adds_up(pod: &Sandbox) {
     let cpu: u64 = all.values().map(|usage| usage.cpu).sum();
     // What rounding down may drop.
     let dropped = pod.ids.len() as u64;
-    between(
+    check_between(
         before.0.min(after.0) - dropped,
         memory,
         before.0.max(after.0),
     );
-    between(before.1 - before.1 / 1_000_000 - dropped, cpu, after.1);
+    check_between(before.1 - before.1 / 1_000_000 - dropped, cpu, after.1);
+}
+
+/// The runsc of that version, if a test of containers can run with it.
+fn usable(version: &str) -> Option<PathBuf> {
+    match runsc(version) {
+        Ok(runsc) => Some(runsc),
+        Err(missing) => {
+            can_run(&missing);
+            None
+        }
+    }
 }
 
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn a_pod_is_as_runsc_says() {
-    let runsc = match runsc(NEW) {
-        Ok(runsc) => runsc,
-        Err(missing) => return assert!(!can_run(&missing)),
-    };
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let pod = Sandbox::pod(&runsc, "pod", &["--network=none"], false);
+    let Some(runsc) = usable(NEW) else { return };
+    let _machine = lock_machine();
+    let pod = Sandbox::pod(&runsc, &["--network=none"], false);
     for id in &pod.ids {
-        let (before, ours, after) = (pod.judged(id), pod.ours(id), pod.judged(id));
-        assert_eq!(ours.pids, before.pids, "{id}");
-        between(before.memory, ours.memory, after.memory);
-        about_between(before.cpu, ours.cpu, after.cpu);
-        // runsc prints 0, of which a consumer that computes what is left makes 2^64 and less.
-        assert_eq!((before.limit, ours.limit), (0, LIMIT), "{id}");
+        pod.check_usage(id);
     }
-    adds_up(&pod);
+    check_sums(&pod);
 
-    // IDs may be shortened, as with runsc, to what only one of them begins with.
+    // IDs may be shortened, as with runsc, to a prefix that only one of them has.
     let (root, a) = (&pod.ids[0], &pod.ids[1]);
     let short = &root[..root.len() - 2];
-    assert_eq!(pod.ours(short).pids, pod.judged(short).pids);
-    let common = &a[..a.len() - 1];
-    let output = eventout(["--source", &pod.source(), "events", "--stats", common]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(
-        stderr.contains("is the beginning of the ID of 4 containers: ")
-            && stderr.contains(a.as_str()),
-        "{stderr}"
-    );
+    assert_eq!(pod.ours(short).pids, pod.theirs(short).pids);
+    let ambiguous = pod.stats(&a[..a.len() - 1]).fails(1);
+    ambiguous.says("is the beginning of the ID of 4 containers: ");
+    ambiguous.says(a);
 
     // The pod is listed as one.
     let state = pod.root().join(format!("{root}_sandbox:{root}.state"));
-    let state: Value =
-        serde_json::from_slice(&fs::read(state).expect("it is there")).expect("it is JSON");
-    let process = format!("/proc/{}/ns/net", state["sandbox"]["pid"]);
-    let network_namespace = fs::metadata(process).expect("it runs").ino();
-    let listed = eventout(["--source", &pod.source(), "list"]);
-    let listed: Vec<Value> = printed(&listed)
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("it is JSON"))
-        .collect();
+    let state = fs::read(state).expect("it can be read");
+    let state: Value = serde_json::from_slice(&state).expect("it is JSON");
+    let namespace = fs::metadata(format!("/proc/{}/ns/net", state["sandbox"]["pid"]));
+    let namespace = namespace.expect("it runs").ino();
+    let listed = Eventout::new().source(pod.source()).list().lines();
     assert_eq!(listed.len(), 4);
     for listed in &listed {
-        let id = listed["id"].as_str().expect("a string");
+        let id = listed["id"].as_str().expect("an ID");
         let expected = json!({
             "sandbox": root,
             "runtime": "gvisor",
@@ -323,60 +290,36 @@ fn a_pod_is_as_runsc_says() {
             "cpu_shares": 512,
             // On the host, all of the sandbox is in the cgroup of its root container.
             "cgroup": format!("/{root}"),
+            "network_namespace": namespace,
         });
-        for (key, value) in expected.as_object().expect("it is one") {
+        for (key, value) in expected.as_object().expect("an object") {
             assert_eq!(&listed[key], value, "{key}: {listed}");
         }
         assert!(listed["started"].is_u64(), "{listed}");
-        assert_eq!(listed["network_namespace"], network_namespace, "{listed}");
     }
     assert_eq!(pod.ours(&format!("name-of-{a}")).pids, pod.ours(a).pids);
 
     // A stream ends with the sandbox.
-    let mut stream = tests::program()
-        .args([
-            "--source",
-            &pod.source(),
-            "events",
-            "--interval",
-            "100ms",
-            a,
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut first = [0];
-    let stdout = stream.stdout.as_mut().expect("it is piped");
-    stdout.read_exact(&mut first).expect("it prints");
+    let stream = Eventout::new().source(pod.source()).events([a]);
+    let mut stream = stream.interval("100ms").start();
+    stream.next_value();
     drop(pod);
-    let output = stream.wait_with_output().expect("it ends");
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let end = stream.wait();
+    assert_eq!(end.code(), Some(0), "{end:?}");
 }
 
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn with_cgroups_inside_each_container_has_its_own_and_all_add_up() {
-    let runsc = match runsc(NEW) {
-        Ok(runsc) => runsc,
-        Err(missing) => return assert!(!can_run(&missing)),
-    };
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let pod = Sandbox::pod(&runsc, "pod-cgroups", &["--network=none"], true);
+    let Some(runsc) = usable(NEW) else { return };
+    let _machine = lock_machine();
+    let pod = Sandbox::pod(&runsc, &["--network=none"], true);
     for id in &pod.ids {
-        let (judged, ours) = (pod.judged(id), pod.ours(id));
-        assert_eq!(ours.pids, judged.pids, "{id}");
+        let (theirs, ours) = (pod.theirs(id), pod.ours(id));
+        assert_eq!(ours.pids, theirs.pids, "{id}");
         // Its own, and its part of what the sentry needs for itself.
-        between(
-            judged.memory,
-            ours.memory,
-            judged.memory + judged.memory / 100 + 1,
-        );
+        let most = theirs.memory + theirs.memory / 100 + 1;
+        check_between(theirs.memory, ours.memory, most);
     }
     let [_, a, b, c] = &pod.ids[..] else {
         panic!("there are four")
@@ -389,249 +332,192 @@ fn with_cgroups_inside_each_container_has_its_own_and_all_add_up() {
     assert!(all[c].memory < 10_000_000, "{all:?}");
     // The idle ones have next to none of the busy one's CPU time.
     assert!(all[a].cpu > 10 * all[c].cpu, "{all:?}");
-    adds_up(&pod);
+    check_sums(&pod);
 }
 
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn the_old_sentry_tells_enough_to_tell_containers_apart() {
-    let runsc = match runsc(OLD) {
-        Ok(runsc) => runsc,
-        Err(missing) => return assert!(!can_run(&missing)),
-    };
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let pod = Sandbox::pod(
-        &runsc,
-        "pod-old",
-        &["--network=none", "--platform=ptrace"],
-        false,
-    );
+    let Some(runsc) = usable(OLD) else { return };
+    let _machine = lock_machine();
+    let pod = Sandbox::pod(&runsc, &["--network=none", "--platform=ptrace"], false);
     let all = pod.all();
+    let tasks: u64 = all.values().map(|usage| usage.pids).sum();
     for id in &pod.ids {
         // That runsc gives each container the memory and the tasks of the whole sandbox.
-        let judged = pod.judged(id);
-        assert_eq!(judged.memory, pod.memory());
-        assert_eq!(
-            judged.pids,
-            all.values().map(|usage| usage.pids).sum::<u64>()
-        );
-        let (before, ours, after) = (pod.judged(id), pod.ours(id), pod.judged(id));
-        about_between(before.cpu, ours.cpu, after.cpu);
+        let (before, ours, after) = (pod.theirs(id), pod.ours(id), pod.theirs(id));
+        assert_eq!((before.memory, before.pids), (pod.memory(), tasks));
+        let cpu = (before.cpu - before.cpu / 100, after.cpu + after.cpu / 100);
+        check_between(cpu.0, ours.cpu, cpu.1);
     }
     assert_eq!(all[&pod.ids[0]].memory, 0);
     assert_eq!(all[&pod.ids[1]].memory, pod.memory() / 3);
-    adds_up(&pod);
+    check_sums(&pod);
 }
 
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn a_sandbox_without_a_cgroup_has_the_sentrys_own_value() {
-    let runsc = match runsc(NEW) {
-        Ok(runsc) => runsc,
-        Err(missing) => return assert!(!can_run(&missing)),
-    };
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut sandbox = Sandbox::new(&runsc, "ignore", &["--network=none", "--ignore-cgroups"]);
+    let Some(runsc) = usable(NEW) else { return };
+    let _machine = lock_machine();
+    let mut sandbox = Sandbox::new(&runsc, &["--network=none", "--ignore-cgroups"]);
     let id = format!("eventout-{}-ignore", std::process::id());
     sandbox.start("run", &id, 0, true, None, false);
     let sentry = || {
-        let source = sandbox.source();
-        let output = eventout([
-            "--source",
-            &source,
-            "events",
-            "--stats",
-            "--format=gvisor-event-out",
-            &id,
-        ]);
-        let out: Value = serde_json::from_str(printed(&output)).expect("it is JSON");
-        out["containerUsage"][&id].as_u64().unwrap_or(0)
+        let event = sandbox.stats(&id).format("gvisor-event-out").line();
+        event["containerUsage"][&id].as_u64().unwrap_or(0)
     };
     wait_until("it has used some CPU time", 60, || sentry() > 100_000_000);
     let (before, ours, after) = (sentry(), sandbox.ours(&id), sentry());
-    between(before, ours.cpu, after);
+    check_between(before, ours.cpu, after);
     // runsc reports the whole machine's.
-    assert!(sandbox.judged(&id).cpu > 2 * after);
+    assert!(sandbox.theirs(&id).cpu > 2 * after);
 }
 
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn a_created_container_has_used_nothing_yet() {
-    let runsc = match runsc(NEW) {
-        Ok(runsc) => runsc,
-        Err(missing) => return assert!(!can_run(&missing)),
-    };
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut sandbox = Sandbox::new(&runsc, "created", &["--network=none"]);
+    let Some(runsc) = usable(NEW) else { return };
+    let _machine = lock_machine();
+    let mut sandbox = Sandbox::new(&runsc, &["--network=none"]);
     let id = format!("eventout-{}-created", std::process::id());
     sandbox.start("create", &id, 0, false, None, false);
     let ours = sandbox.ours(&id);
     // Where older releases divided by zero.
     assert_eq!((ours.pids, ours.cpu), (0, 0));
-    assert_eq!(ours.memory, sandbox.judged(&id).memory);
+    assert_eq!(ours.memory, sandbox.theirs(&id).memory);
 }
 
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
-fn a_single_container_is_as_runsc_says_and_a_client_takes_us_for_runsc() {
-    let runsc = match runsc(NEW) {
-        Ok(runsc) => runsc,
-        Err(missing) => return assert!(!can_run(&missing)),
-    };
+fn a_client_of_runtimes_takes_the_program_for_runsc() {
+    let Some(runsc) = usable(NEW) else { return };
     let Some(client) = tests::go("client") else {
         return;
     };
-    let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
-    let mut sandbox = Sandbox::new(&runsc, "for-client", &["--network=none"]);
+    let _machine = lock_machine();
+    let mut sandbox = Sandbox::new(&runsc, &["--network=none"]);
     let id = format!("eventout-{}-client", std::process::id());
     sandbox.start("run", &id, 0, false, None, false);
     // The shell, and what it sleeps in.
-    wait_until("the load is up", 60, || sandbox.judged(&id).pids == 2);
-    // A sentry that has just started still frees memory, so that a value may lie outside of its neighbours.
-    let mut samples =
-        (0..20).map(|_| (sandbox.judged(&id), sandbox.ours(&id), sandbox.judged(&id)));
-    let (before, ours, after) = samples
-        .find(|(before, ours, after)| {
-            let (low, high) = (
-                before.memory.min(after.memory),
-                before.memory.max(after.memory),
-            );
-            (low..=high).contains(&ours.memory)
-        })
-        .expect("memory is between two of runsc's at least once in 20 samples");
-    // The sentry may still count a task that has just made way for another.
-    between(before.pids, ours.pids, after.pids);
-    about_between(before.cpu, ours.cpu, after.cpu);
+    wait_until("the load is up", 60, || sandbox.theirs(&id).pids == 2);
+    sandbox.check_usage(&id);
 
-    // A line of runsc's own command line, which must be one JSON value and nothing else.
+    // A line of runsc's own command line.
     let root = format!("--root={}", sandbox.root().display());
     let flags = [root.as_str(), "--log=/dev/null", "--log-format=json"];
-    let output = eventout(flags.iter().chain(&["events", "--stats", &id]));
-    assert_eq!(usage_of(printed(&output)).pids, 2);
+    let event = Eventout::new().args(flags).events([&id]).stats().line();
+    assert_eq!(Usage::of(&event).pids, 2);
 
-    let root = sandbox.root();
-    let program = tests::program();
-    let mut command = Command::new(client);
-    command
+    let program = Eventout::new().into_command();
+    let mut client = Command::new(client);
+    client
         .arg(program.get_program())
-        .args([root.as_os_str(), id.as_ref()]);
-    let client_saw: Value = serde_json::from_str(&run(&mut command)).expect("it is JSON");
-    assert_eq!(client_saw["first"], "stats");
-    assert_eq!(client_saw["id"], id.as_str());
-    assert_eq!(client_saw["stats"]["pids"]["current"], 2);
+        .args([sandbox.root().as_os_str(), id.as_ref()]);
+    let seen: Value = serde_json::from_str(&run(&mut client)).expect("it is JSON");
+    assert_eq!((&seen["first"], &seen["id"]), (&json!("stats"), &json!(id)));
+    assert_eq!(seen["stats"]["pids"]["current"], 2);
     assert!(
-        client_saw["stats"]["memory"]["usage"]["usage"].as_u64() > Some(0),
-        "{client_saw}"
+        seen["stats"]["memory"]["usage"]["usage"].as_u64() > Some(0),
+        "{seen}"
     );
 }
 
-/// A control socket on which `serve` answers, with a state file that leads to it.
-fn impostor(name: &str, serve: impl Fn(std::os::unix::net::UnixStream) + Send + 'static) -> String {
-    let root = scratch(name);
-    let socket = root.join("control.sock");
+/// A root directory of runsc with a container `web`, whose sentry does what `serve` does with each connection.
+fn sentry(serve: impl Fn(UnixStream) + Send + 'static) -> TempDir {
+    let root = tempdir().expect("a directory");
+    let socket = root.path().join("control.sock");
     let state = json!({
         "id": "web",
         "sandbox": {"id": "web", "pid": std::process::id(), "controlSocketPath": socket},
     });
-    fs::write(root.join("web_sandbox:web.state"), state.to_string()).expect("a file");
+    write_state(&root, &state.to_string());
     let listener = UnixListener::bind(&socket).expect("a socket");
     thread::spawn(move || {
         for stream in listener.incoming() {
             serve(stream.expect("a connection"));
         }
     });
-    format!("gvisor:{}", root.display())
+    root
+}
+
+fn write_state(root: &TempDir, text: &str) {
+    let file = root.path().join("web_sandbox:web.state");
+    fs::write(file, text).expect("it can be written");
+}
+
+/// Checks that the container `web` in that root directory is one error, soon.
+#[track_caller]
+fn fails(root: &TempDir, says: &str) {
+    let begun = Instant::now();
+    let source = format!("gvisor:{}", root.path().display());
+    let stats = Eventout::new().source(source).events(["web"]).stats();
+    stats.fails(1).says(says);
+    // The limit is two seconds. The machine may be busy.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 #[test]
 fn whatever_a_sentry_does_is_one_error_in_a_bounded_time() {
-    let answer = |text: &'static str| {
-        move |mut stream: std::os::unix::net::UnixStream| {
+    let sends = |text: &'static str| {
+        sentry(move |mut stream| {
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(text.as_bytes());
             thread::sleep(Duration::from_secs(5));
-        }
+        })
     };
-    let check = |spec: String, says: &str| {
-        let begun = Instant::now();
-        let output = eventout(["--source", &spec, "events", "--stats", "web"]);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(output.stdout.is_empty(), "{output:?}");
-        assert_eq!(stderr.matches("error: ").count(), 1, "{stderr}");
-        assert!(
-            stderr.contains(says) && !stderr.contains("panicked"),
-            "no {says:?} in {stderr}"
-        );
-        assert!(stderr.len() < 1000, "{stderr}");
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            begun.elapsed()
-        );
-    };
-    check(impostor("closes", drop), "containerManager.Event");
-    check(
-        impostor("stalls", |_| thread::sleep(Duration::from_secs(30))),
-        "took longer than 2s",
-    );
-    let drips = |mut stream: std::os::unix::net::UnixStream| {
+    fails(&sentry(drop), "containerManager.Event");
+    let stalls = sentry(|_| thread::sleep(Duration::from_secs(30)));
+    fails(&stalls, "took longer than 2s");
+    let drips = sentry(|mut stream| {
         while stream.write_all(b" ").is_ok() {
             thread::sleep(Duration::from_millis(100));
         }
-    };
-    check(impostor("drips", drips), "took longer than 2s");
-    let floods = |mut stream: std::os::unix::net::UnixStream| {
+    });
+    fails(&drips, "took longer than 2s");
+    let floods = sentry(|mut stream| {
         let _ = stream.write_all(b"{\"success\":true,\"err\":\"");
         while stream.write_all(&[b'x'; 65536]).is_ok() {}
-    };
-    check(
-        impostor("floods", floods),
-        "its response is larger than 16777216 bytes",
-    );
-    check(impostor("not-json", answer("hello")), "expected value");
-    check(
-        impostor("cut", answer("{\"success\":true")),
-        "took longer than 2s",
-    );
-    check(impostor("a-list", answer("[]")), "containerManager.Event");
-    let wrong = r#"{"success":true,"err":"","result":{"event":{"data":{"pids":{"current":-1}}}}}"#;
-    check(
-        impostor("wrong", answer(wrong)),
-        "invalid value: integer `-1`",
-    );
-    check(
-        impostor(
-            "no-result",
-            answer(r#"{"success":true,"err":"","result":null}"#),
+    });
+    fails(&floods, "its response is larger than 16777216 bytes");
+    for (text, says) in [
+        ("hello", "expected value"),
+        (r#"{"success":true"#, "took longer than 2s"),
+        ("[]", "containerManager.Event"),
+        (
+            r#"{"success":true,"err":"","result":{"event":{"data":{"pids":{"current":-1}}}}}"#,
+            "invalid value: integer `-1`",
         ),
-        "no result",
-    );
-    let unknown = r#"{"success":false,"err":"unknown method","result":null}"#;
-    check(
-        impostor("unknown-method", answer(unknown)),
-        "containerManager.Event: the sentry reports \"unknown method\"",
-    );
+        (r#"{"success":true,"err":"","result":null}"#, "no result"),
+        (
+            r#"{"success":false,"err":"unknown method","result":null}"#,
+            "containerManager.Event: the sentry reports \"unknown method\"",
+        ),
+    ] {
+        fails(&sends(text), says);
+    }
+}
 
-    // Nobody accepts, and the queue of connections is full.
-    let spec = impostor("never-accepts", drop);
-    let root = spec.strip_prefix("gvisor:").expect("it begins so");
-    let socket = Path::new(root).join("control.sock");
-    fs::remove_file(&socket).expect("it goes");
+#[test]
+fn a_sentry_that_does_not_accept_connections_is_an_error() {
+    let root = sentry(drop);
+    let socket = root.path().join("control.sock");
+    fs::remove_file(&socket).expect("it can be removed");
     let listener = UnixListener::bind(&socket).expect("a socket");
     rustix::net::listen(&listener, 0).expect("a queue of one");
-    let _waiting = std::os::unix::net::UnixStream::connect(&socket).expect("it has room for one");
-    check(spec, "control.sock");
+    let _waiting = UnixStream::connect(&socket).expect("it has room for one");
+    fails(&root, "control.sock");
+}
 
-    // A state file of a sandbox that has gone.
-    let root = scratch("gone");
-    let state =
-        r#"{"id":"web","sandbox":{"id":"web","pid":4194305,"controlSocketPath":"/nowhere"}}"#;
-    fs::write(root.join("web_sandbox:web.state"), state).expect("a file");
-    check(
-        format!("gvisor:{}", root.display()),
-        "its sandbox is not running",
+#[test]
+fn a_state_file_of_no_sandbox_is_an_error() {
+    let root = tempdir().expect("a directory");
+    write_state(
+        &root,
+        r#"{"id":"web","sandbox":{"id":"web","pid":4194305,"controlSocketPath":"/nowhere"}}"#,
     );
-    fs::write(root.join("web_sandbox:web.state"), "{}").expect("a file");
-    check(format!("gvisor:{}", root.display()), "not a state of runsc");
+    fails(&root, "its sandbox is not running");
+    write_state(&root, "{}");
+    fails(&root, "not a state of runsc");
 }

@@ -1,17 +1,19 @@
-//! What the tests share: the program, goldens, and tools that may be missing.
+//! Parts that the tests share: calls of the program, fixtures, goldens, and tools that may be missing.
 
 pub mod artifact;
+mod command;
+mod plugin;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+pub use command::{Eventout, Finished, Running};
+pub use plugin::{component, formatter, stranger};
 use serde_json::Value;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{PackageId, Resolve};
 
 /// The root of the workspace.
@@ -20,11 +22,34 @@ pub fn root() -> PathBuf {
     root.expect("the tests are in the workspace").to_owned()
 }
 
-/// The contract.
+/// A file or directory of `fixtures`.
+pub fn fixture(name: &str) -> PathBuf {
+    root().join("tests/fixtures").join(name)
+}
+
+/// Copies all files of a directory, and those of the directories in it, to another one, which is made.
 ///
 /// # Panics
 ///
-/// Where it is not valid.
+/// If that fails.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
+    for entry in fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
+        let entry = entry.expect("it can be listed");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_dir(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+        }
+    }
+}
+
+/// Reads the contract.
+///
+/// # Panics
+///
+/// If it is not valid.
 pub fn contract() -> (Resolve, PackageId) {
     let mut resolve = Resolve::default();
     let (package, _) = resolve
@@ -33,42 +58,19 @@ pub fn contract() -> (Resolve, PackageId) {
     (resolve, package)
 }
 
-/// The component made of a core module that imports and exports what that world does: one of the contract's
-/// by its name, or one of another package, of which `others` is the text.
-///
-/// # Panics
-///
-/// Where the module does not do that.
-pub fn component(mut module: Vec<u8>, world: &str, others: &str) -> Vec<u8> {
-    let (mut resolve, package) = contract();
-    if !others.is_empty() {
-        resolve.push_str("others.wit", others).expect("it is valid");
-    }
-    let world = resolve
-        .select_world(&[package], Some(world))
-        .expect("there is such a world");
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
-        .expect("it can be embedded");
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .and_then(ComponentEncoder::encode)
-        .unwrap_or_else(|e| panic!("it becomes no component: {e:?}"))
-}
-
-/// A program in the directory `EVENTOUT_TOOLS`, which is for machines where nothing can be built.
+/// Returns a program in the directory `EVENTOUT_TOOLS`, for machines where nothing can be built.
 fn tool(name: &str) -> Option<PathBuf> {
     Some(Path::new(&env::var_os("EVENTOUT_TOOLS")?).join(name))
 }
 
-/// The program, built as it is now with the profile of the tests.
+/// Returns the program as it is now, built with the profile of the tests.
 ///
 /// # Panics
 ///
-/// Where it can't be built.
-pub fn program() -> Command {
+/// If it cannot be built.
+fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
+    PROGRAM.get_or_init(|| {
         if let Some(program) = tool("eventout") {
             return program;
         }
@@ -80,55 +82,33 @@ pub fn program() -> Command {
             build.arg("--release");
         }
         let status = build.current_dir(root()).status().expect("cargo runs");
-        assert!(status.success(), "can't build the program");
-        // This test is TARGET/PROFILE/deps/NAME.
+        assert!(status.success(), "cannot build the program");
+        // The test is TARGET/PROFILE/deps/NAME.
         let test = env::current_exe().expect("it runs");
-        let profile = test
-            .ancestors()
-            .nth(2)
-            .expect("it is in a target directory");
+        let profile = test.ancestors().nth(2).expect("a target directory");
         profile.join("eventout")
-    });
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null());
-    // Machine code of what is made here is of no use to the user.
-    command.env("XDG_CACHE_HOME", root().join("target/tmp/cache"));
-    command
+    })
 }
 
-/// What the program does with these arguments. It is killed where it takes longer than a minute.
+/// What the program does with these arguments.
 ///
 /// # Panics
 ///
-/// Where it doesn't run.
-pub fn eventout<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
-    let program = program();
-    let mut command = Command::new("timeout");
-    command
-        .args(["--signal=KILL", "60"])
-        .arg(program.get_program())
-        .args(args);
-    let environment = program.get_envs();
-    command
-        .envs(environment.filter_map(|(name, value)| Some((name, value?))))
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs")
+/// If it does not run.
+pub fn eventout<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    let mut command = Eventout::new().args(args).into_command();
+    command.output().expect("the program runs")
 }
 
 /// What the program printed.
 ///
 /// # Panics
 ///
-/// Where it failed, or said anything on standard error.
+/// If it failed, or said anything on standard error.
 #[track_caller]
 pub fn printed(output: &Output) -> &str {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && stderr.is_empty(),
-        "{}: {stderr}",
-        output.status
-    );
+    assert!(output.status.success() && stderr.is_empty(), "{output:?}");
     str::from_utf8(&output.stdout).expect("it prints UTF-8")
 }
 
@@ -136,7 +116,7 @@ pub fn printed(output: &Output) -> &str {
 ///
 /// # Panics
 ///
-/// Where there can't be one.
+/// If there cannot be one.
 pub fn scratch(name: &str) -> PathBuf {
     let directory = env::temp_dir().join(format!("eventout-{}-{name}", std::process::id()));
     let _ = fs::remove_dir_all(&directory);
@@ -144,28 +124,27 @@ pub fn scratch(name: &str) -> PathBuf {
     directory
 }
 
-/// Whether a test that needs something can go on. Where it can't, this says why; and in CI, where
-/// `tests/run` has installed all there is to install, it panics.
+/// Returns whether nothing is missing that a test needs. Otherwise it prints what is.
 ///
 /// # Panics
 ///
-/// With `CI=true` in the environment, where `missing` is not empty.
+/// If something is missing, and `CI=true` is in the environment: `tests/run` has installed everything.
 pub fn can_run(missing: &str) -> bool {
     if missing.is_empty() {
         return true;
     }
     let ci = env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(!ci, "this can't run in CI: {missing}");
+    assert!(!ci, "this cannot run: {missing}");
     // Past the capture of the test runner.
     let _ = fs::write("/dev/stderr", format!("NOT RUN: {missing}\n"));
     false
 }
 
-/// What keeps containers of these tools from running here, if anything does.
+/// Returns what keeps containers of these tools from running here. Empty if nothing does.
 ///
 /// # Panics
 ///
-/// Where this is not Linux.
+/// If this is not Linux.
 pub fn missing(tools: &[&str]) -> String {
     // The owner of a process's directory in /proc is who it runs as.
     let root =
@@ -181,11 +160,11 @@ pub fn missing(tools: &[&str]) -> String {
     }
 }
 
-/// What a command prints.
+/// Runs a command, and returns what it prints.
 ///
 /// # Panics
 ///
-/// Where it fails.
+/// If it fails.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().expect("it runs");
@@ -199,7 +178,7 @@ pub fn run(command: &mut Command) -> String {
 ///
 /// # Panics
 ///
-/// Where it can't be made.
+/// If it cannot be made.
 pub fn bundle(runtime: &Path, directory: &Path, script: &str, change: impl FnOnce(&mut Value)) {
     let bin = directory.join("rootfs/bin");
     fs::create_dir_all(&bin).expect("a directory");
@@ -230,12 +209,12 @@ pub fn bundle(runtime: &Path, directory: &Path, script: &str, change: impl FnOnc
     fs::write(&config, spec.to_string()).expect("it can be written");
 }
 
-/// Runs a command that leaves a process behind, and must succeed. What both print goes to a new file `log` in
-/// that directory: a pipe, the process would keep open.
+/// Runs a command that leaves a process behind. What both print goes to a new file `log` in that directory: the
+/// process would keep a pipe open.
 ///
 /// # Panics
 ///
-/// Where it fails.
+/// If it fails.
 pub fn detach(command: &mut Command, directory: &Path) {
     let log = directory.join("log");
     let file = || fs::File::create(&log).expect("a file");
@@ -304,11 +283,11 @@ impl Drop for PureV1 {
 /// The versions of runsc: Debian bookworm has the first, its backports the second.
 pub const RUNSC: [&str; 2] = ["20221219", "20240729"];
 
-/// The runsc of that version, where `tests/run` has put it, or what is missing.
+/// Returns the runsc of that version, which `tests/run` installs.
 ///
 /// # Errors
 ///
-/// Where it is not there, or nothing is there to run in a container.
+/// What is missing, if it cannot run containers here.
 pub fn runsc(version: &str) -> Result<PathBuf, String> {
     let program = tool(&format!("runsc-{version}"))
         .unwrap_or_else(|| root().join(format!("target/tools/runsc-{version}/usr/bin/runsc")));
@@ -319,21 +298,21 @@ pub fn runsc(version: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Go's word on events: `go/judge.go`, built. `None` where there is no Go.
+/// Returns `go/judge.go`, built. `None` if Go is missing.
 ///
 /// # Panics
 ///
-/// Where it can't be built, or where [`can_run`] does.
+/// If it cannot be built, or if [`can_run`] does.
 pub fn judge() -> Option<PathBuf> {
     static JUDGE: OnceLock<Option<PathBuf>> = OnceLock::new();
     JUDGE.get_or_init(|| go("judge")).clone()
 }
 
-/// A program of `tests/go`, built with the packages that Debian has. `None` where there is no Go.
+/// Returns a program of `tests/go`, built with Debian's packages. `None` if Go is missing.
 ///
 /// # Panics
 ///
-/// Where it can't be built, or where [`can_run`] does.
+/// If it cannot be built, or if [`can_run`] does.
 pub fn go(name: &str) -> Option<PathBuf> {
     if let Some(program) = tool(name) {
         return Some(program);
@@ -346,29 +325,95 @@ pub fn go(name: &str) -> Option<PathBuf> {
     }) {
         return None;
     }
-    let program = scratch(name).join(name);
+    let tools = root().join("target/tools");
+    fs::create_dir_all(&tools).expect("a directory");
+    // Other tests may be running the program of before.
+    let new = tools.join(format!("{name}.{}", std::process::id()));
     let source = root().join(format!("tests/go/{name}.go"));
     let status = Command::new("go")
         .args(["build", "-o"])
-        .args([&program, &source])
-        .env("GOCACHE", env::temp_dir().join("eventout-go-cache"))
+        .args([&new, &source])
+        .env("GOCACHE", root().join("target/tmp/go"))
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode")
         .status()
         .expect("go runs");
-    assert!(status.success(), "can't build {}", source.display());
+    assert!(status.success(), "cannot build {}", source.display());
+    let program = tools.join(name);
+    fs::rename(new, &program).expect("it can be renamed");
     Some(program)
 }
 
-/// Compares a line of runc with lines of ours from just before and just after: a value that is the same
-/// in both must be runc's too, a value that moved must have runc's between. Returns how many values
-/// stood still and are not 0.
+/// Waits until no other test of containers runs: those that are compared are not to be starved, and some change the
+/// machine. The lock is on the program's file, so that it holds between processes.
+///
+/// # Panics
+///
+/// If the file cannot be locked.
+#[must_use]
+pub fn lock_machine() -> fs::File {
+    let file = fs::File::open(program()).expect("the program is built");
+    file.lock().expect("it can be locked");
+    file
+}
+
+/// Usage of a container, from a stats event. What the event does not have is 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// The number of tasks.
+    pub pids: u64,
+    /// In bytes.
+    pub memory: u64,
+    /// The limit of memory, in bytes.
+    pub limit: u64,
+    /// CPU time in nanoseconds.
+    pub cpu: u64,
+}
+
+impl Usage {
+    /// Takes the usage from an event.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a stats event.
+    #[track_caller]
+    pub fn of(event: &Value) -> Self {
+        assert_eq!(event["type"], "stats", "{event}");
+        let value = |path: &str| match event["data"].pointer(path) {
+            None => 0,
+            Some(value) => value
+                .as_u64()
+                .unwrap_or_else(|| panic!("{path} of {event}")),
+        };
+        Self {
+            pids: value("/pids/current"),
+            memory: value("/memory/usage/usage"),
+            limit: value("/memory/usage/limit"),
+            cpu: value("/cpu/usage/total"),
+        }
+    }
+
+    /// Returns whether each value lies between two that were read before and after. The CPU time of one container of
+    /// a sandbox may be off by a hundredth: it is scaled by a ratio that moves both ways, since the sentry counts in
+    /// ticks, and the cgroup does not.
+    pub fn lies_between(&self, before: &Self, after: &Self) -> bool {
+        let lies = |low: u64, value, high: u64| (low.min(high)..=low.max(high)).contains(&value);
+        let cpu = (before.cpu - before.cpu / 100, after.cpu + after.cpu / 100);
+        lies(before.pids, self.pids, after.pids)
+            && lies(before.memory, self.memory, after.memory)
+            && lies(cpu.0, self.cpu, cpu.1)
+    }
+}
+
+/// Compares a line of runc with lines of eventout from just before and just after: a value that is the same in both
+/// must be runc's too, and runc's must lie between values that differ. Returns the number of values that did not move
+/// and are not 0.
 ///
 /// Keys must be the same, but for the differences between releases of runc, which docs/compatibility.md lists.
 ///
 /// # Errors
 ///
-/// Where that is not so.
+/// What differs.
 pub fn between(before: &Value, runc: &Value, after: &Value) -> Result<usize, String> {
     let [before, runc, after] = [before, runc, after].map(|line| {
         let mut values = BTreeMap::new();
@@ -398,7 +443,7 @@ pub fn between(before: &Value, runc: &Value, after: &Value) -> Result<usize, Str
             fixed += usize::from(runc.as_f64() > Some(0.0));
             continue;
         }
-        // What is 0 may be left out.
+        // What is 0 may be omitted.
         let number = |value: Option<&Value>| value.map_or(Some(0.0), Value::as_f64);
         let numbers = (number(ours.0), number(Some(runc)), number(ours.1));
         let (Some(low), Some(runc), Some(high)) = numbers else {
@@ -411,8 +456,8 @@ pub fn between(before: &Value, runc: &Value, after: &Value) -> Result<usize, Str
     Ok(fixed)
 }
 
-/// All values of a line by their paths, but for structs that are zero: releases of runc differ in whether
-/// they print them. An empty list is a value.
+/// Collects all values of a line by their paths, but for structs that are zero: some releases of runc omit them.
+/// An empty list is a value.
 fn flatten(path: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
     let zero = Value::from(0);
     let members: Vec<(String, &Value)> = match value {
@@ -449,7 +494,7 @@ fn flatten(path: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
     }
 }
 
-/// Waits until `done` says so.
+/// Waits until `done` returns true.
 ///
 /// # Panics
 ///
@@ -463,12 +508,12 @@ pub fn wait_until(what: &str, seconds: u64, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Compares `actual` with the file `golden`, byte for byte. With `BLESS=1` in the environment it
-/// writes the file instead.
+/// Compares `actual` with the file `golden`, byte for byte. With `BLESS=1` in the environment, writes the file
+/// instead.
 ///
 /// # Panics
 ///
-/// Where they differ. `hint` says what that means.
+/// If they differ, with `hint`.
 #[track_caller]
 pub fn check_golden(golden: &Path, actual: &[u8], hint: &str) {
     if env::var_os("BLESS").is_some_and(|value| value == "1") {

@@ -1,5 +1,4 @@
-//! The library, as an embedder uses it: sources of one's own, typed events, IDs that no command line
-//! could carry.
+//! The library, as an embedder uses it: sources of its own, typed events, IDs that no command line could carry.
 
 use std::fs;
 use std::process::Command;
@@ -16,12 +15,12 @@ fn builtin() -> Component {
 }
 
 /// A source that gives one snapshot, and records its calls.
-struct Notes {
+struct Recorder {
     snapshot: Snapshot,
     calls: Arc<Mutex<Vec<String>>>,
 }
 
-impl Source for Notes {
+impl Source for Recorder {
     fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
         Ok(Vec::new())
     }
@@ -67,28 +66,28 @@ fn pod() -> Snapshot {
 #[test]
 fn typed_events_tell_zero_from_unknown() {
     let calls = Arc::default();
-    let notes = Notes {
+    let recorder = Recorder {
         snapshot: pod(),
         calls: Arc::clone(&calls),
     };
-    let mut events = Monitor::new(&builtin(), Box::new(notes));
-    let mut now = events.sample().expect("it never fails");
+    let mut events = Monitor::new(&builtin(), Box::new(recorder));
+    let mut sample = events.sample().expect("it never fails");
 
-    let out = now.event("web").expect("it is there");
+    let out = sample.event("web").expect("it is there");
     assert_eq!(out.id, "web");
     assert_eq!(out.pids, 2);
     assert_eq!(out.memory, Some(33));
     let usage = [("db", 20), ("pause", 0), ("web", 10)].map(|(id, ns)| (id.to_owned(), ns));
     assert_eq!(out.container_usage, usage);
 
-    let event = now.stats("db").expect("it is there");
+    let event = sample.stats("db").expect("it is there");
     assert_eq!(event.data.cpu.usage.total, Some(40));
     assert_eq!(event.data.memory.usage.limit, None);
     assert_eq!(event.data.pids.limit, None);
-    let event = now.stats("job").expect("it is there");
+    let event = sample.stats("job").expect("it is there");
     assert_eq!(event.data.cpu.usage.total, Some(0));
     assert_eq!(event.data.pids.current, Some(0));
-    let event = now.stats("pause").expect("it is there");
+    let event = sample.stats("pause").expect("it is there");
     assert_eq!(event.data.memory.usage.usage, Some(0));
 
     // One snapshot a call, one sample for all of them.
@@ -104,20 +103,20 @@ fn errors_tell_what_can_be_tried_again() {
         &builtin(),
         SourceSpec::Demo.open().expect("there is a demo"),
     );
-    let mut now = events.sample().expect("a demo");
-    let error = now.stats("no").expect_err("it is not there");
+    let mut sample = events.sample().expect("a demo");
+    let error = sample.stats("no").expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::ContainerNotFound, "{error:?}");
     assert_eq!(
         error.root_cause().to_string(),
         r#"container "no" not found"#
     );
-    let error = now.stats("a\"b\u{200b}").expect_err("it is not there");
+    let error = sample.stats("a\"b\u{200b}").expect_err("it is not there");
     assert_eq!(
         error.root_cause().to_string(),
         r#"container "a\"b\u{200b}" not found"#
     );
     // A failed call leaves nothing behind.
-    now.stats("web").expect("it is there");
+    sample.stats("web").expect("it is there");
 }
 
 #[test]
@@ -129,9 +128,9 @@ fn no_id_leads_astray() {
             continue;
         };
         let mut events = Monitor::new(&builtin(), source);
-        let mut now = events.sample().expect("it is static");
+        let mut sample = events.sample().expect("it is static");
         for id in [long.as_str(), nul, "../../etc", "/etc", "a/../..", ".", ""] {
-            let error = now.stats(id).expect_err("there is no such container");
+            let error = sample.stats(id).expect_err("there is no such container");
             let kinds = [ErrorKind::ContainerNotFound, ErrorKind::InvalidRequest];
             assert!(kinds.contains(&error.kind()), "{error:#}");
             assert!(
@@ -160,11 +159,11 @@ fn calls_leave_nothing_behind_in_the_instance() {
         ..Limits::default()
     };
     let component = Component::builtin(limits).expect("it was compiled for this machine");
-    let notes = |snapshot| Notes {
+    let recorder = |snapshot| Recorder {
         snapshot,
         calls: Arc::default(),
     };
-    let mut events = Monitor::new(&component, Box::new(notes(snapshot)));
+    let mut events = Monitor::new(&component, Box::new(recorder(snapshot)));
     let first = events
         .sample()
         .expect("static")
@@ -183,10 +182,10 @@ fn calls_leave_nothing_behind_in_the_instance() {
         ..Limits::default()
     };
     let component = Component::builtin(limits).expect("it was compiled for this machine");
-    let mut events = Monitor::new(&component, Box::new(notes(pod())));
-    let mut now = events.sample().expect("static");
+    let mut events = Monitor::new(&component, Box::new(recorder(pod())));
+    let mut sample = events.sample().expect("static");
     for _ in 0..100_000 {
-        now.stats_json("web", Format::Gvisor).expect("it fits");
+        sample.stats_json("web", Format::Gvisor).expect("it fits");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use tests::{can_run, program, root};
+use tests::{Eventout, can_run, root};
 
 #[test]
 fn people_see_in_the_page_what_containers_use() {
@@ -18,7 +18,7 @@ fn people_see_in_the_page_what_containers_use() {
     }
     let output = Command::new("node")
         .args(["--test", "tests/page/page.test.js"])
-        .env("EVENTOUT", program().get_program())
+        .env("EVENTOUT", Eventout::new().into_command().get_program())
         .current_dir(root())
         .output()
         .expect("node runs");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{RUNSC, bundle, can_run, detach, missing, program, run, runsc, wait_until};
+use tests::{Eventout, RUNSC, bundle, can_run, detach, missing, run, runsc, wait_until};
 
 /// The tests of live containers take turns.
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -30,7 +30,11 @@ impl Program {
         let directory = tempfile::tempdir().expect("a directory");
         let everybody = fs::Permissions::from_mode(0o755);
         fs::set_permissions(directory.path(), everybody).expect("it is ours");
-        fs::copy(program().get_program(), directory.path().join("eventout")).expect("a file");
+        fs::copy(
+            Eventout::new().into_command().get_program(),
+            directory.path().join("eventout"),
+        )
+        .expect("a file");
         Self(directory)
     }
 
@@ -408,31 +412,16 @@ fn nothing_is_created_in_the_home_of_another_user() {
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
-    let module = r#"(module
-        (memory (export "memory") 1)
-        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
-        (func (export "eventout:stats/format@0.1.0#format") (param i32) (result i32) (i32.const 64))
-        (data (i32.const 64) "\00\00\00\00\50\00\00\00\05\00\00\00\00\00\00\00hello"))"#;
-    let module = wat::parse_str(module).expect("it is a module");
-    let component = directory.path().join("hello.wasm");
-    fs::write(&component, tests::component(module, "formatter", "")).expect("a file");
     // As with sudo, which keeps it.
     let home = directory.path().join("home");
     fs::create_dir(&home).expect("a directory");
     let entries = || fs::read_dir(&home).expect("it is ours").count();
     for (owner, created) in [(65534, 0), (0, 1)] {
         std::os::unix::fs::chown(&home, Some(owner), None).expect("we are root");
-        let mut command = program();
+        let call = Eventout::new().source("demo").events(["web"]).stats();
+        let mut command = call.component(tests::formatter("hello")).into_command();
         command.env("HOME", &home).env_remove("XDG_CACHE_HOME");
-        command.args([
-            "--source",
-            "demo",
-            "events",
-            "--stats",
-            "web",
-            "--component",
-        ]);
-        let output = command.arg(&component).output().expect("the program runs");
+        let output = command.output().expect("the program runs");
         assert_eq!(tests::printed(&output), "hello\n");
         assert_eq!(entries(), created, "{owner}");
     }

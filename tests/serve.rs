@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{RUNSC, can_run, detach, eventout, missing, printed, program, root, runsc, wait_until};
+use tests::{
+    Eventout, RUNSC, can_run, detach, eventout, missing, printed, root, runsc, wait_until,
+};
 
 /// A server, which goes when this does.
 struct Server {
@@ -26,7 +28,12 @@ struct Server {
 
 impl Server {
     fn start(source: &str, args: &[&str]) -> Self {
-        Self::spawn(program().args(["--source", source, "serve"]).args(args))
+        Self::spawn(
+            Eventout::new()
+                .into_command()
+                .args(["--source", source, "serve"])
+                .args(args),
+        )
     }
 
     fn spawn(command: &mut Command) -> Self {
@@ -1015,7 +1022,7 @@ fn the_service_manager_is_notified() {
             .trim_end()
             .to_owned()
     };
-    let mut command = program();
+    let mut command = Eventout::new().into_command();
     command
         .args(["--source", "demo", "serve"])
         .env("NOTIFY_SOCKET", &path)
@@ -1033,7 +1040,8 @@ fn the_service_manager_is_notified() {
 
 #[test]
 fn another_address_than_this_machines_own_is_warned_about() {
-    let mut child = program()
+    let mut child = Eventout::new()
+        .into_command()
         .args(["--source", "demo", "serve", "--listen", "0.0.0.0:0"])
         .stderr(Stdio::piped())
         .spawn()

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use serde_json::Value;
-use tests::{can_run, missing, program, run, wait_until};
+use tests::{Eventout, can_run, missing, run, wait_until};
 
 /// The number of cgroups at any time.
 const CGROUPS: u32 = 200;
@@ -217,7 +217,7 @@ struct Stream {
 impl Stream {
     fn start(name: &'static str, parent: &Path, args: &[&str]) -> Self {
         let source = format!("cgroup:{}", parent.display());
-        let mut command = program();
+        let mut command = Eventout::new().into_command();
         command
             .args(["--source", &source])
             .args(args)
@@ -390,7 +390,7 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
             let mut process = hierarchies.start(victim.number, "tail /dev/zero");
             process.0.wait().expect("it runs");
             kills.insert(victim.number, hierarchies.oom_kills(victim.number));
-            if victim.number >= PERMANENT && kills.len() % 2 == 0 {
+            if victim.number >= PERMANENT && kills.len().is_multiple_of(2) {
                 victim.end = Instant::now();
             }
         }

@@ -24,7 +24,8 @@ use eventout::{
 use guest::accounting::Sandbox;
 use guest::json;
 use guest::types::EventOut;
-use tests::{RUNSC, artifact, detach, judge, missing, program, root, runsc, scratch};
+use tempfile::tempdir;
+use tests::{Eventout, RUNSC, artifact, detach, judge, missing, root, runsc};
 
 /// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
 fn sandbox(containers: u64) -> Snapshot {
@@ -157,8 +158,8 @@ fn go(judge: &Path, snapshot: &Snapshot) -> f64 {
 
 /// What Go prints of the last container.
 fn go_line(judge: &Path, snapshot: &Snapshot) -> String {
-    let directory = scratch("speed");
-    let file = directory.join("scenario.jsonl");
+    let directory = tempdir().expect("a directory");
+    let file = directory.path().join("scenario.jsonl");
     fs::write(&file, serde_json::to_vec(snapshot).expect("JSON")).expect("a file");
     let mut command = Command::new(judge);
     let output = command
@@ -410,13 +411,12 @@ fn start_up() {
 /// A line of each of 100 containers a second: CPU time and memory.
 fn stream() {
     const SECONDS: u64 = 10;
-    let file = scratch("speed-stream").join("pod.jsonl");
+    let directory = tempdir().expect("a directory");
+    let file = directory.path().join("pod.jsonl");
     fs::write(&file, serde_json::to_vec(&sandbox(100)).expect("JSON")).expect("a file");
-    let mut command = program();
-    command
-        .args(["--source", &format!("scenario:{}", file.display())])
-        .args(["events", "--all", "--interval=1s"])
-        .stdout(Stdio::piped());
+    let stream = Eventout::new().scenario(&file).events(["--all"]);
+    let mut command = stream.interval("1s").into_command();
+    command.stdout(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let proc = PathBuf::from(format!("/proc/{}", child.id()));
@@ -552,7 +552,7 @@ fn live_cgroups() {
             let total = user + kernel;
             println!("| {count}: {name} | {user:.0} µs | {kernel:.0} µs | {total:.0} µs |");
         };
-        let mut command = program();
+        let mut command = Eventout::new().into_command();
         command
             .args(["--source", "cgroup:/sys/fs/cgroup/memory/eventout-speed"])
             .args(["events", "--all", "--interval=1s"])
@@ -592,11 +592,11 @@ struct Server(Child, SocketAddr);
 
 impl Server {
     fn start(source: &str) -> Self {
-        let mut command = program();
-        command
-            .args(["--source", source, "serve", "--listen=127.0.0.1:0"])
-            .args(["--max-age=1ns", "--max-containers=10000"])
-            .stderr(Stdio::piped());
+        let call = Eventout::new().source(source);
+        let call = call.args(["serve", "--listen=127.0.0.1:0"]);
+        let call = call.args(["--max-age=1ns", "--max-containers=10000"]);
+        let mut command = call.into_command();
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         let mut line = String::new();
         let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
@@ -642,7 +642,8 @@ impl Drop for Server {
 /// Scrapes of the metrics: CPU time and memory.
 fn scrapes() {
     const CONTAINERS: usize = 10_000;
-    let file = scratch("speed-scrapes").join("machine.jsonl");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("machine.jsonl");
     let machine: Vec<_> = (0..CONTAINERS / 10)
         .map(|at| {
             let mut sandbox = sandbox(10);
@@ -695,18 +696,15 @@ fn machine() {
 fn starts() {
     println!("\n| command | fastest run | ÷ |");
     println!("|---|---|---|");
-    let directory = scratch("speed-starts");
-    let file = directory.join("one.jsonl");
+    let directory = tempdir().expect("a directory");
+    let file = directory.path().join("one.jsonl");
     fs::write(&file, serde_json::to_vec(&sandbox(1)).expect("JSON")).expect("a file");
     let id = sandbox(1).root_container;
-    let mut ours = program();
-    let spec = format!("scenario:{}", file.display());
-    ours.args(["--source", &spec, "events", "--stats", &id]);
+    let ours = Eventout::new().scenario(&file).events([&id]).stats();
     let mut cat = Command::new("cat");
     cat.arg(&file);
-    let mut version = program();
-    version.arg("--version");
-    let best = processes(&mut [ours, cat, version]);
+    let version = Eventout::new().arg("--version").into_command();
+    let best = processes(&mut [ours.into_command(), cat, version]);
     println!("| `cat` of a scenario | {:.2} ms | 1 |", best[1]);
     println!(
         "| `eventout --version`: exec and link | {:.2} ms | {:.2} |",
@@ -736,14 +734,13 @@ fn starts() {
                 continue;
             }
         };
-        let directory = scratch("speed-starts");
-        let container = Started::new(&runtime, options, &directory);
+        let directory = tempdir().expect("a directory");
+        let container = Started::new(&runtime, options, directory.path());
         let mut theirs = container.command();
         theirs.args(["events", "--stats", "speed"]);
-        let mut ours = program();
-        let spec = format!("{source}:{}", container.state.display());
-        ours.args(["--source", &spec, "events", "--stats", "speed"]);
-        let best = processes(&mut [ours, theirs]);
+        let source = format!("{source}:{}", container.state.display());
+        let ours = Eventout::new().source(source).events(["speed"]).stats();
+        let best = processes(&mut [ours.into_command(), theirs]);
         println!("| `{name} events --stats` | {:.2} ms | 1 |", best[1]);
         println!(
             "| `eventout events --stats` of that container | {:.2} ms | {:.2} |",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{can_run, eventout, printed, program, run, wait_until};
+use tests::{Eventout, can_run, eventout, printed, run, wait_until};
 
 /// A terminal of a tmux server of its own, which goes when this does.
 struct Terminal {
@@ -37,7 +37,7 @@ impl Terminal {
                 "24",
             ])
             .arg("exec bash --norc --noprofile -i")
-            .env("P", program().get_program())
+            .env("P", Eventout::new().into_command().get_program())
             .env("LC_ALL", "C.UTF-8")
             .env_remove("NO_COLOR")
             .env_remove("TMUX");

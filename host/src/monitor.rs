@@ -195,3 +195,134 @@ fn check_length(id: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::limits::Limits;
+    use crate::snapshot::Container;
+
+    /// A source with the container `web`, and one that cannot be read, `broken`.
+    #[derive(Default)]
+    struct Fixture {
+        samples: u64,
+    }
+
+    impl Source for Fixture {
+        fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
+            Ok(Vec::new())
+        }
+
+        fn resolve(&mut self, container: &str) -> Result<String> {
+            match container {
+                "" => bail!(InvalidRequest, "it is empty"),
+                _ => Ok("web".to_owned()),
+            }
+        }
+
+        fn advance(&mut self) -> Result<()> {
+            self.samples += 1;
+            Ok(())
+        }
+
+        fn snapshot(&mut self, container: &str) -> Result<Arc<Snapshot>> {
+            if container == "broken" {
+                bail!(Source, "it is on fire");
+            }
+            let web = Container {
+                id: "web".to_owned(),
+                pids_count: self.samples,
+                ..Container::default()
+            };
+            Ok(Arc::new(Snapshot {
+                format: Format::Runc,
+                root_container: "web".to_owned(),
+                containers: vec![web],
+                ..Snapshot::default()
+            }))
+        }
+
+        fn warnings(&mut self) -> Vec<Error> {
+            vec![Error::new(ErrorKind::Source, "a directory was left out")]
+        }
+    }
+
+    fn monitor() -> Monitor {
+        let component = Component::builtin(Limits::default()).expect("it was precompiled");
+        Monitor::new(&component, Box::new(Fixture::default()))
+    }
+
+    #[test]
+    fn each_sample_is_a_new_reading_and_its_calls_share_it() {
+        let mut monitor = monitor();
+        for number in 1..4 {
+            let mut sample = monitor.sample().expect("a sample");
+            for _ in 0..2 {
+                assert_eq!(sample.event("web").expect("an event").pids, number);
+                let stats = sample.stats("web").expect("an event");
+                assert_eq!(stats.data.pids.current, Some(number));
+            }
+        }
+    }
+
+    #[test]
+    fn the_format_is_that_of_the_runtime_unless_it_is_given() {
+        let mut monitor = monitor();
+        let mut sample = monitor.sample().expect("a sample");
+        let mut line = |format: Option<Format>| sample.stats_json("web", format).expect("a line");
+        assert_eq!(line(None), line(Some(Format::Runc)));
+        assert_ne!(line(None), line(Some(Format::Gvisor)));
+    }
+
+    #[test]
+    fn an_error_says_what_was_attempted_and_affects_no_other_call() {
+        let mut monitor = monitor();
+        let mut sample = monitor.sample().expect("a sample");
+        for (result, says) in [
+            (
+                sample.stats("broken").map(drop),
+                "cannot get stats of container \"broken\": it is on fire",
+            ),
+            (
+                sample.event_json("broken").map(drop),
+                "cannot get event of container \"broken\": it is on fire",
+            ),
+            (
+                sample.stats("no").map(drop),
+                "cannot get stats of container \"no\": container \"no\" not found",
+            ),
+        ] {
+            assert_eq!(format!("{:#}", result.expect_err("it fails")), says);
+            sample.stats("web").expect("it goes on");
+        }
+        let ambiguous = monitor.resolve("").expect_err("it fails");
+        let says = "cannot find container \"\": it is empty";
+        assert_eq!(format!("{ambiguous:#}"), says);
+        assert_eq!(monitor.resolve("w").expect("a prefix"), "web");
+        assert_eq!(monitor.warnings().len(), 1);
+    }
+
+    #[test]
+    fn an_id_that_is_too_long_reaches_neither_the_source_nor_the_component() {
+        let mut monitor = monitor();
+        let longest = "x".repeat(4096);
+        let line = monitor.oom_json(&longest).expect("it is not too long");
+        assert!(line.contains(&longest));
+        let long = longest + "x";
+        let mut errors = vec![
+            monitor.resolve(&long).map(drop),
+            monitor.oom_json(&long).map(drop),
+        ];
+        let mut sample = monitor.sample().expect("a sample");
+        errors.push(sample.stats(&long).map(drop));
+        errors.push(sample.details(&long).map(drop));
+        for error in errors {
+            let error = error.expect_err("it is too long");
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+            let error = format!("{error:#}");
+            assert!(error.ends_with("its ID has 4097 bytes, and 4096 are allowed"));
+            assert!(error.len() < 300, "{error}");
+        }
+    }
+}

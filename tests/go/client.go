@@ -10,13 +10,29 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
 	runc "github.com/containerd/go-runc"
 )
 
+// monitor waits for a program when go-runc says so, which is after it has read the program's output. The default one
+// waits at once, in another goroutine, which closes the pipe ("file already closed") if the program ends before its
+// output has been read: https://pkg.go.dev/os/exec#Cmd.StdoutPipe forbids that. containerd has its own monitor, too.
+type monitor struct{}
+
+func (monitor) Start(command *exec.Cmd) (chan runc.Exit, error) {
+	return nil, command.Start()
+}
+
+func (monitor) Wait(command *exec.Cmd, _ chan runc.Exit) (int, error) {
+	err := command.Wait()
+	return command.ProcessState.ExitCode(), err
+}
+
 func main() {
+	runc.Monitor = monitor{}
 	client := runc.Runc{
 		Command:   os.Args[1],
 		Root:      os.Args[2],

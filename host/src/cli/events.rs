@@ -80,11 +80,12 @@ fn load(file: &Path, limits: Limits, compile_limits: &CompileLimits) -> Result<P
     plugin
 }
 
-/// Allows as many open files as this process may have: each interface file of a container in a stream is one.
+/// Allows as many open files as this process may have. On v1, each container that is watched for OOM kills takes two,
+/// and interface files that stay open take others: the usual limit of 1024 is enough for some 200 containers.
 pub(super) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.maximum;
-    // Otherwise files are opened for each line.
+    // Otherwise some containers are not watched, which is reported.
     let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 

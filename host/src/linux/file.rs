@@ -130,52 +130,35 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::fs;
-    use std::path::PathBuf;
+
+    use tempfile::{TempDir, tempdir};
 
     use super::*;
 
-    /// A directory for one test, which is removed at its end.
-    pub(crate) struct TestDir(pub(crate) PathBuf);
-
-    impl TestDir {
-        pub(crate) fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("eventout-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path).expect("a directory");
-            Self(path)
-        }
-
-        /// Writes a file, and the directories on the way to it.
-        pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-            let path = self.0.join(name);
-            fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
-            fs::write(path, text).expect("a file");
-        }
-    }
-
-    impl Drop for TestDir {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    /// Writes a file in the directory of a test, and the directories on the way to it.
+    pub(crate) fn write(dir: &TempDir, name: &str, text: impl AsRef<[u8]>) {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
+        fs::write(path, text).expect("a file");
     }
 
     #[test]
     fn only_regular_files_are_opened() {
         use std::os::unix::fs::symlink;
-        let dir = TestDir::new("regular");
-        dir.write("file", "text");
-        let read = |name: &str| read_regular(&dir.0.join(name));
+        let dir = tempdir().expect("a directory");
+        write(&dir, "file", "text");
+        let read = |name: &str| read_regular(&dir.path().join(name));
         assert_eq!(read("file").expect("a file"), b"text");
-        symlink(dir.0.join("file"), dir.0.join("link")).expect("a link");
-        symlink("/dev/zero", dir.0.join("device")).expect("a link");
-        fs::create_dir(dir.0.join("dir")).expect("a directory");
-        let fifo = dir.0.join("fifo");
+        symlink(dir.path().join("file"), dir.path().join("link")).expect("a link");
+        symlink("/dev/zero", dir.path().join("device")).expect("a link");
+        fs::create_dir(dir.path().join("dir")).expect("a directory");
+        let fifo = dir.path().join("fifo");
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).expect("a FIFO");
         for name in ["link", "device", "dir", "fifo"] {
             let error = read(name).expect_err(name);
             assert_eq!(error.to_string(), "it is not a regular file", "{name}");
         }
-        let large = File::create(dir.0.join("large")).expect("a file");
+        let large = File::create(dir.path().join("large")).expect("a file");
         large.set_len(LARGEST).expect("a hole");
         assert_eq!(read("large").map(|b| b.len() as u64).ok(), Some(LARGEST));
         large.set_len(LARGEST + 1).expect("a hole");

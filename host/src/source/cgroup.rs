@@ -212,17 +212,20 @@ pub(super) fn snapshot(
 
 #[cfg(test)]
 mod tests {
+
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn nothing_in_an_ordinary_directory_is_watched_or_written_to() {
-        let test = TestDir::new("ordinary");
-        test.write("memory/web/memory.usage_in_bytes", "1\n");
-        test.write("memory/web/memory.oom_control", "oom_kill 0\n");
-        test.write("memory/web/cgroup.event_control", "untouched");
-        test.write("memory/victim", "untouched");
-        let mut source = Cgroups::open(Some(&test.0)).expect("it is laid out like one");
+        let test = tempdir().expect("a directory");
+        write(&test, "memory/web/memory.usage_in_bytes", "1\n");
+        write(&test, "memory/web/memory.oom_control", "oom_kill 0\n");
+        write(&test, "memory/web/cgroup.event_control", "untouched");
+        write(&test, "memory/victim", "untouched");
+        let mut source = Cgroups::open(Some(test.path())).expect("it is laid out like one");
         let oom = |source: &mut Cgroups| {
             let oom = source.oom_events().expect("it has some");
             oom.watch("web").expect("there is nothing to watch");
@@ -230,12 +233,12 @@ mod tests {
         };
         for kills in [0, u64::MAX] {
             let text = format!("oom_kill {kills}\n");
-            test.write("memory/web/memory.oom_control", text);
+            write(&test, "memory/web/memory.oom_control", text);
             source.advance().expect("it can be read");
             source.snapshot("web").expect("it can be read");
             assert!(oom(&mut source).is_empty());
         }
-        let control = test.0.join("memory/web/cgroup.event_control");
+        let control = test.path().join("memory/web/cgroup.event_control");
         let control = std::fs::read_to_string(control).expect("a file");
         assert_eq!(control, "untouched");
     }

@@ -283,8 +283,10 @@ pub(super) fn details(kind: RuntimeKind, state_file: &Path) -> Details {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn the_states_of_both_runtimes_are_understood() {
@@ -319,15 +321,16 @@ mod tests {
 
     #[test]
     fn both_runtimes_state_the_details() {
-        let test = TestDir::new("details");
+        let test = tempdir().expect("a directory");
         // Shortened from what runc 1.1.5 wrote, with annotations as containerd's CRI plugin makes them.
-        test.write(
+        write(
+            &test,
             "runc/state.json",
             r#"{"id":"web","created":"2026-11-23T11:25:23.495761464Z","config":{
                 "cgroups":{"path":"/real/web","cpu_shares":512,"cpu_quota":30000,"cpu_period":100000},
                 "labels":["io.kubernetes.cri.container-name=web","a=b=c","none",1,"bundle=b-web"]}}"#,
         );
-        let runc = details(RuntimeKind::Runc, &test.0.join("runc/state.json"));
+        let runc = details(RuntimeKind::Runc, &test.path().join("runc/state.json"));
         let expected = Details {
             runtime: Some("runc".to_owned()),
             name: Some("web".to_owned()),
@@ -343,16 +346,18 @@ mod tests {
         assert_eq!(runc, expected);
 
         // Of crun 1.8.1. The configuration is beside it.
-        test.write(
+        write(
+            &test,
             "crun/status",
             r#"{"pid":23631,"created":"2026-11-23T11:25:22.228168Z","bundle":"b-crun"}"#,
         );
-        test.write(
+        write(
+            &test,
             "crun/config.json",
             r#"{"annotations":{"io.kubernetes.cri.container-name":"web","a":"b=c"},"linux":
                 {"resources":{"cpu":{"shares":512,"quota":30000,"period":100000}}}}"#,
         );
-        let crun = details(RuntimeKind::Crun, &test.0.join("crun/status"));
+        let crun = details(RuntimeKind::Crun, &test.path().join("crun/status"));
         let expected = Details {
             runtime: Some("crun".to_owned()),
             started: Some(1_795_433_122_228_168_000),
@@ -361,13 +366,14 @@ mod tests {
         assert_eq!(crun, expected);
 
         // What is wrong costs itself.
-        test.write(
+        write(
+            &test,
             "wrong/state.json",
             r#"{"created":1,"config":{"labels":{},"cgroups":{"cpu_quota":"x","cpu_shares":2}}}"#,
         );
-        let wrong = details(RuntimeKind::Runc, &test.0.join("wrong/state.json"));
+        let wrong = details(RuntimeKind::Runc, &test.path().join("wrong/state.json"));
         assert_eq!((wrong.started, wrong.cpu_shares), (None, Some(2)));
-        let none = details(RuntimeKind::Crun, &test.0.join("none/status"));
+        let none = details(RuntimeKind::Crun, &test.path().join("none/status"));
         assert_eq!(none.runtime.as_deref(), Some("crun"));
     }
 

@@ -138,13 +138,14 @@ fn subdirectories(dir: &Path) -> Vec<PathBuf> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
 
     #[test]
     fn the_usual_state_directories_are_each_found_once() {
-        let test = TestDir::new("state-dirs");
-        let mkdir = |path: &str| fs::create_dir_all(test.0.join(path)).expect("a directory");
+        let test = tempdir().expect("a directory");
+        let mkdir = |path: &str| fs::create_dir_all(test.path().join(path)).expect("a directory");
         for path in [
             "run/runc",
             "run/docker/runtime-runc/moby",
@@ -158,15 +159,15 @@ mod tests {
         ] {
             mkdir(path);
         }
-        symlink("../run", test.0.join("var/run")).expect("a link");
-        let link = test.0.join("run/containerd/runc/link");
+        symlink("../run", test.path().join("var/run")).expect("a link");
+        let link = test.path().join("run/containerd/runc/link");
         symlink("../../docker/runtime-runc/moby", link).expect("a link");
-        let user = test.0.join("run/user/0");
+        let user = test.path().join("run/user/0");
         let all = |kind| -> Vec<String> {
-            let all = StateDir::all_in(kind, &test.0, Some(&user)).into_iter();
+            let all = StateDir::all_in(kind, test.path(), Some(&user)).into_iter();
             let path = |dir: StateDir| {
                 dir.root
-                    .strip_prefix(&test.0)
+                    .strip_prefix(test.path())
                     .map(|p| p.display().to_string())
             };
             all.map(|dir| path(dir).expect("it is in there")).collect()
@@ -186,7 +187,7 @@ mod tests {
             all(RuntimeKind::Gvisor),
             [&managers[..], &["run/user/0/runsc", rootless]].concat()
         );
-        let none = StateDir::all_in(RuntimeKind::Crun, &test.0.join("var/none"), None);
+        let none = StateDir::all_in(RuntimeKind::Crun, &test.path().join("var/none"), None);
         assert_eq!(none.len(), 1);
     }
 }

@@ -120,8 +120,10 @@ pub(super) fn timestamp(text: &str) -> Option<u64> {
 mod tests {
     use serde_json::json;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     /// As `date --date=TEXT +%s` has them.
     #[test]
@@ -229,15 +231,15 @@ mod tests {
 
     #[test]
     fn a_file_that_is_too_large_is_as_good_as_none() {
-        let test = TestDir::new("large-state");
+        let test = tempdir().expect("a directory");
         let large = |len: u64| {
             let text = format!("[\"{}\"]", "x".repeat(len as usize - 4));
-            test.write("state.json", text);
-            read_json(&test.0.join("state.json"))
+            write(&test, "state.json", text);
+            read_json(&test.path().join("state.json"))
         };
         assert!(large(LARGEST).is_array());
         assert!(large(LARGEST + 1).is_null());
-        assert!(read_json(&test.0).is_null());
-        assert!(read_json(&test.0.join("none")).is_null());
+        assert!(read_json(test.path()).is_null());
+        assert!(read_json(&test.path().join("none")).is_null());
     }
 }

@@ -242,7 +242,8 @@ pub(super) fn quality(headers: &HeaderMap, media_type: &str, version: &str) -> f
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
             let value = value.trim_matches('"');
             if name.eq_ignore_ascii_case("q") {
-                quality = value.parse().unwrap_or(0.0_f32).clamp(0.0, 1.0);
+                let value = value.parse().ok().filter(|value: &f32| !value.is_nan());
+                quality = value.unwrap_or(0.0).clamp(0.0, 1.0);
             } else if name.eq_ignore_ascii_case("version") {
                 fits = value == version;
             }

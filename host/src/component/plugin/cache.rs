@@ -250,11 +250,15 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::process::Command;
 
+    use tempfile::{TempDir, tempdir};
+
     use super::*;
     use crate::component::engine::{self, Origin};
 
-    /// A cache of its own for a test, in a directory that is removed.
+    /// A cache of its own for a test.
     struct Fixture {
+        /// Removes the directory.
+        _parent: TempDir,
         path: PathBuf,
         cache: Cache,
         engine: Engine,
@@ -264,14 +268,16 @@ mod tests {
     }
 
     impl Fixture {
-        fn new(test: &str) -> Self {
-            let path = env::temp_dir().join(format!("eventout-{}-{test}", std::process::id()));
+        fn new() -> Self {
+            let parent = tempdir().expect("a directory");
+            let path = parent.path().join("cache");
             let engine = Engine::new(&engine::config(Origin::Plugin)).expect("an engine");
             let wasm = wat::parse_str("(component (core module (func)))").expect("a component");
             let code = engine.precompile_component(&wasm).expect("code");
             Self {
                 cache: Cache::open_at(&path).expect("a cache"),
                 key: cache_key(&engine, &wasm),
+                _parent: parent,
                 path,
                 engine,
                 wasm,
@@ -300,15 +306,9 @@ mod tests {
         }
     }
 
-    impl Drop for Fixture {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.path);
-        }
-    }
-
     #[test]
     fn stored_code_is_loaded_and_nothing_else_is_left() {
-        let fixture = Fixture::new("stored");
+        let fixture = Fixture::new();
         assert!(!fixture.is_loaded());
         let file = fixture.store();
         assert!(fixture.is_loaded());
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn each_damaged_bit_is_found_and_the_file_removed() {
-        let fixture = Fixture::new("damaged");
+        let fixture = Fixture::new();
         let lengths = [0, 1, fixture.code.len() / 2, fixture.code.len() - 1];
         let truncated = lengths.map(|length| fixture.code[..length].to_vec());
         let flipped = (0..fixture.code.len()).step_by(97).map(|at| {
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn files_that_others_could_have_written_are_not_loaded() {
-        let fixture = Fixture::new("files");
+        let fixture = Fixture::new();
         let file = fixture.store();
         for mode in [0o620, 0o602, 0o660, 0o700 | 0o070] {
             let file = fixture.store();
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn directories_that_others_could_write_to_are_not_used() {
-        let fixture = Fixture::new("directories");
+        let fixture = Fixture::new();
         for mode in [0o720, 0o702, 0o755, 0o777] {
             fs::set_permissions(&fixture.path, fs::Permissions::from_mode(mode)).expect("a mode");
             assert!(Cache::open_at(&fixture.path).is_err(), "{mode:o}");
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn abandoned_files_and_the_least_recently_used_entries_are_removed() {
-        let fixture = Fixture::new("clean");
+        let fixture = Fixture::new();
         let used = |name: &str, hours: u64, size: u64| {
             let file = File::create(fixture.path.join(name)).expect("a file");
             file.set_len(size).expect("a size");
@@ -422,7 +422,7 @@ mod tests {
     #[test]
     fn only_what_can_be_linked_is_stored() {
         // Not the user's cache.
-        let fixture = Fixture::new("linked");
+        let fixture = Fixture::new();
         let compile = || Ok(fixture.code.clone());
         let unlinked = || Error::new(ErrorKind::Component, "it cannot be linked");
         let failed = load_or_compile(

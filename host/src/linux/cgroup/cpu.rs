@@ -126,8 +126,10 @@ pub(super) fn cpu_stat(text: &str) -> Result<(CpuUsage, Throttling)> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn cpu_time_is_nanoseconds_whatever_the_kernel_counts_in() {
@@ -171,11 +173,11 @@ mod tests {
         for broken in ["", "max", "x 100000", "1 x"] {
             assert!(max(broken).is_err(), "{broken:?}");
         }
-        let test = TestDir::new("cpu-limits");
-        test.write("cpu.cfs_quota_us", "-1\n");
-        test.write("cpu.cfs_period_us", "100000\n");
-        test.write("cpu.shares", "1024\n");
-        let dir = CgroupDir::open(&test.0).expect("it can be read");
+        let test = tempdir().expect("a directory");
+        write(&test, "cpu.cfs_quota_us", "-1\n");
+        write(&test, "cpu.cfs_period_us", "100000\n");
+        write(&test, "cpu.shares", "1024\n");
+        let dir = CgroupDir::open(test.path()).expect("it can be read");
         let limits = limits_v1(&mut dir.expect("a directory"));
         let expected = CpuLimits {
             quota: None,

@@ -305,20 +305,22 @@ pub(super) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use tempfile::tempdir;
+
     use super::super::parse::parse_u64;
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn copies_of_interface_files_are_read_and_nothing_else() {
-        let test = TestDir::new("copies");
-        test.write("good", "7\n");
-        test.write("bad", "seven");
-        symlink(test.0.join("good"), test.0.join("link")).expect("a link");
-        symlink("/dev/null", test.0.join("device")).expect("a link");
-        let fifo = test.0.join("fifo");
+        let test = tempdir().expect("a directory");
+        write(&test, "good", "7\n");
+        write(&test, "bad", "seven");
+        symlink(test.path().join("good"), test.path().join("link")).expect("a link");
+        symlink("/dev/null", test.path().join("device")).expect("a link");
+        let fifo = test.path().join("fifo");
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
-        let dir = CgroupDir::open(&test.0);
+        let dir = CgroupDir::open(test.path());
         let mut dir = dir.expect("it can be read").expect("a directory");
         assert_eq!(dir.kind, FsKind::Ordinary);
         assert_eq!(dir.read("none", parse_u64), None);
@@ -335,19 +337,19 @@ mod tests {
 
     #[test]
     fn another_directory_of_the_same_name_is_another_one() {
-        let test = TestDir::new("anew");
-        let path = test.0.join("web");
+        let test = tempdir().expect("a directory");
+        let path = test.path().join("web");
         assert!(CgroupDir::open(&path).expect("it can be tried").is_none());
         fs::create_dir(&path).expect("a directory");
         let dir = CgroupDir::open(&path);
         let dir = dir.expect("it can be read").expect("a directory");
         assert!(dir.is_current());
-        let link = test.0.join("link");
+        let link = test.path().join("link");
         symlink(&path, &link).expect("a link");
         assert!(CgroupDir::open(&link).expect("it can be tried").is_none());
         let linked = CgroupDir::open_linked(&link).expect("it can be read");
         assert_eq!(linked.map(|linked| linked.identity), Some(dir.identity));
-        fs::rename(&path, test.0.join("old")).expect("it can be renamed");
+        fs::rename(&path, test.path().join("old")).expect("it can be renamed");
         assert!(!dir.is_current());
         fs::create_dir(&path).expect("a directory");
         assert!(!dir.is_current());
@@ -355,11 +357,11 @@ mod tests {
 
     #[test]
     fn a_v1_cgroup_below_one_of_v2_is_not_its_child() {
-        let test = TestDir::new("v1-in-v2");
-        test.write("cgroup.controllers", "memory");
-        test.write("c1/cgroup.type", "domain");
-        test.write("net_cls/notify_on_release", "0");
-        let dir = CgroupDir::open(&test.0);
+        let test = tempdir().expect("a directory");
+        write(&test, "cgroup.controllers", "memory");
+        write(&test, "c1/cgroup.type", "domain");
+        write(&test, "net_cls/notify_on_release", "0");
+        let dir = CgroupDir::open(test.path());
         let dir = dir.expect("it can be read").expect("a directory");
         assert_eq!(dir.children().expect("it can be listed"), ["c1"]);
     }

@@ -264,21 +264,23 @@ impl Cgroup {
 mod tests {
     use std::fs;
 
+    use tempfile::{TempDir, tempdir};
+
     use super::*;
     use crate::error::ErrorKind;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
-    fn open(test: &TestDir) -> Cgroup {
-        let paths = CgroupPaths::laid_out_in(&test.0).expect("it is laid out like one");
+    fn open(test: &TempDir) -> Cgroup {
+        let paths = CgroupPaths::laid_out_in(test.path()).expect("it is laid out like one");
         Cgroup::open(&paths.child("web")).expect("it can be opened")
     }
 
     #[test]
     fn what_cannot_be_read_costs_itself() {
-        let test = TestDir::new("partial");
-        test.write("cgroup.controllers", "cpu pids");
-        test.write("web/pids.current", "2\n");
-        test.write("web/cpu.stat", "usage_usec 5\n");
+        let test = tempdir().expect("a directory");
+        write(&test, "cgroup.controllers", "cpu pids");
+        write(&test, "web/pids.current", "2\n");
+        write(&test, "web/cpu.stat", "usage_usec 5\n");
         let mut cgroup = open(&test);
         let stats = cgroup.stats().expect("there are some");
         assert_eq!(stats.pids.current, Some(2));
@@ -294,7 +296,7 @@ mod tests {
             ("pids.current", b"many"),
             ("cgroup.threads", b"1\n2\n3\n"),
         ] {
-            test.write(&format!("web/{name}"), text);
+            write(&test, &format!("web/{name}"), text);
         }
         let stats = cgroup.stats().expect("there are some");
         assert_eq!(stats.pids.current, Some(3));
@@ -307,9 +309,9 @@ mod tests {
 
     #[test]
     fn only_a_cgroup_of_which_nothing_can_be_read_is_an_error() {
-        let test = TestDir::new("nothing");
-        test.write("cgroup.controllers", "");
-        test.write("web/memory.current", "x");
+        let test = tempdir().expect("a directory");
+        write(&test, "cgroup.controllers", "");
+        write(&test, "web/memory.current", "x");
         let error = open(&test).stats().expect_err("there is nothing");
         assert_eq!(error.kind(), ErrorKind::Source);
         let error = format!("{error:#}");
@@ -319,47 +321,51 @@ mod tests {
             ),
             "{error}"
         );
-        fs::remove_file(test.0.join("web/memory.current")).expect("it can be removed");
+        fs::remove_file(test.path().join("web/memory.current")).expect("it can be removed");
         let error = open(&test).stats().expect_err("there is nothing");
         assert_eq!(error.to_string(), "no mounted hierarchy accounts for it");
     }
 
     #[test]
     fn hierarchies_come_and_go_and_are_made_anew() {
-        let test = TestDir::new("half-made");
-        fs::create_dir_all(test.0.join("pids")).expect("a directory");
-        test.write("memory/web/memory.usage_in_bytes", "4096\n");
+        let test = tempdir().expect("a directory");
+        fs::create_dir_all(test.path().join("pids")).expect("a directory");
+        write(&test, "memory/web/memory.usage_in_bytes", "4096\n");
         let mut cgroup = open(&test);
         let stats = cgroup.stats().expect("there are some");
         assert_eq!(
             (stats.memory.usage.usage, stats.pids.current),
             (Some(4096), None)
         );
-        test.write("pids/web/pids.current", "2\n");
+        write(&test, "pids/web/pids.current", "2\n");
         let stats = cgroup.stats().expect("there are some");
         assert_eq!(stats.pids.current, Some(2));
 
         // Another one of the same name.
-        fs::rename(test.0.join("pids/web"), test.0.join("pids/old")).expect("it can be renamed");
-        test.write("pids/web/pids.current", "3\n");
+        fs::rename(test.path().join("pids/web"), test.path().join("pids/old"))
+            .expect("it can be renamed");
+        write(&test, "pids/web/pids.current", "3\n");
         let stats = cgroup.stats().expect("there are some");
         assert_eq!(stats.pids.current, Some(3));
 
         // One hierarchy goes while there are tasks, and comes back.
-        fs::rename(test.0.join("memory/web"), test.0.join("memory/old"))
-            .expect("it can be renamed");
+        fs::rename(
+            test.path().join("memory/web"),
+            test.path().join("memory/old"),
+        )
+        .expect("it can be renamed");
         let stats = cgroup.stats().expect("there are some");
         assert_eq!(
             (stats.memory.usage.usage, stats.pids.current),
             (None, Some(3))
         );
-        test.write("memory/web/memory.usage_in_bytes", "1\n");
+        write(&test, "memory/web/memory.usage_in_bytes", "1\n");
         let stats = cgroup.stats().expect("there are some");
         assert_eq!(stats.memory.usage.usage, Some(1));
 
         // It goes without tasks.
-        test.write("pids/web/pids.current", "0\n");
-        fs::remove_dir_all(test.0.join("memory/web")).expect("it can be removed");
+        write(&test, "pids/web/pids.current", "0\n");
+        fs::remove_dir_all(test.path().join("memory/web")).expect("it can be removed");
         let error = cgroup.stats().expect_err("it goes");
         assert_eq!(error.kind(), ErrorKind::ContainerNotFound);
     }

@@ -210,8 +210,11 @@ fn check_path(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn a_path_that_leads_upwards_is_no_cgroup() {
@@ -258,11 +261,11 @@ mod tests {
 
     #[test]
     fn a_hierarchy_without_the_cgroup_has_no_children_of_it() {
-        let test = TestDir::new("hierarchies");
-        test.write("memory/root/a/tasks", "");
-        test.write("pids/root/b/tasks", "");
-        test.write("cpu,cpuacct/other", "");
-        let paths = CgroupPaths::laid_out_in(&test.0).expect("it is laid out like v1");
+        let test = tempdir().expect("a directory");
+        write(&test, "memory/root/a/tasks", "");
+        write(&test, "pids/root/b/tasks", "");
+        write(&test, "cpu,cpuacct/other", "");
+        let paths = CgroupPaths::laid_out_in(test.path()).expect("it is laid out like v1");
         let root = paths.child("root");
         let children: Vec<_> = root
             .children()

@@ -60,17 +60,20 @@ fn count(dir: &mut CgroupDir, list: &str, depth: usize) -> Result<Option<u64>> {
 
 #[cfg(test)]
 mod tests {
+
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn tasks_are_counted_however_deep_they_are() {
-        let test = TestDir::new("tasks");
-        test.write("tasks", "1\n2\n");
-        test.write("a/tasks", "3\n");
-        test.write("a/b/tasks", "4\n5\n");
-        test.write("other/cgroup.procs", "6\n");
-        let dir = CgroupDir::open(&test.0);
+        let test = tempdir().expect("a directory");
+        write(&test, "tasks", "1\n2\n");
+        write(&test, "a/tasks", "3\n");
+        write(&test, "a/b/tasks", "4\n5\n");
+        write(&test, "other/cgroup.procs", "6\n");
+        let dir = CgroupDir::open(test.path());
         let mut dir = dir.expect("it can be read").expect("a directory");
         assert_eq!(count_tasks(&mut dir, "tasks"), Some(5));
         assert_eq!(count_tasks(&mut dir, "cgroup.threads"), None);

@@ -85,8 +85,11 @@ pub(super) fn path_of_process<'a>(cgroups: &'a [u8], controller: &str) -> Option
 
 #[cfg(test)]
 mod tests {
+
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn a_process_has_a_cgroup_in_each_hierarchy() {
@@ -115,21 +118,25 @@ mod tests {
     /// Releases of gVisor report microseconds here, or the group above, and no limit.
     #[test]
     fn a_process_on_v2_has_the_time_of_its_cgroup_and_the_lowest_limit_above_it() {
-        let test = TestDir::new("process-v2");
-        test.write("cgroup.controllers", "cpu memory");
+        let test = tempdir().expect("a directory");
+        write(&test, "cgroup.controllers", "cpu memory");
         for (name, usec, limit) in [
             ("", 90, None),
             ("pod/", 70, Some("4096")),
             ("pod/sandbox/", 50, Some("max")),
         ] {
-            test.write(&format!("{name}cpu.stat"), format!("usage_usec {usec}\n"));
+            write(
+                &test,
+                &format!("{name}cpu.stat"),
+                format!("usage_usec {usec}\n"),
+            );
             if let Some(limit) = limit {
-                test.write(&format!("{name}memory.max"), limit);
+                write(&test, &format!("{name}memory.max"), limit);
             }
         }
         let locate = |path: &Path| {
             let below = path.strip_prefix("/").expect("it is absolute");
-            let all = CgroupPaths::laid_out_in(&test.0)?;
+            let all = CgroupPaths::laid_out_in(test.path())?;
             let parts = below.iter().map(|name| name.to_str().expect("it is UTF-8"));
             Ok(parts.fold(all, |paths, name| paths.child(name)))
         };

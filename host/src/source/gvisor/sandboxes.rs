@@ -198,12 +198,14 @@ impl Sandboxes {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::linux::file::tests::TestDir;
+    use crate::linux::file::tests::write;
 
     #[test]
     fn details_are_those_of_the_state_file_that_is_there() {
-        let test = TestDir::new("gvisor-details");
+        let test = tempdir().expect("a directory");
         let file = StateFile {
             id: "web".to_owned(),
             sandbox: "pod".to_owned(),
@@ -216,17 +218,17 @@ mod tests {
                 "createdAt":"2026-11-23T11:25:23.495761464+01:00","status":"paused",
                 "sandbox":{{"id":"pod","pid":{pid},"cgroup":{{"cgroupv1":null}}}}}}"#
             );
-            test.write("new", state);
-            fs::rename(test.0.join("new"), file.path(&test.0)).expect("it can be renamed");
+            write(&test, "new", state);
+            fs::rename(test.path().join("new"), file.path(test.path())).expect("it can be renamed");
         };
         let mut sandboxes = Sandboxes::default();
         let error = sandboxes
-            .details(&test.0, &file)
+            .details(test.path(), &file)
             .expect_err("there is none");
         assert_eq!(error.kind(), ErrorKind::ContainerNotFound);
 
         write("web", std::process::id());
-        let details = sandboxes.details(&test.0, &file).expect("there is one");
+        let details = sandboxes.details(test.path(), &file).expect("there is one");
         assert_eq!(details.name.as_deref(), Some("web"));
         assert_eq!(details.status, Some(Status::Paused));
         assert_eq!(details.started, Some(1_795_429_523_495_761_464));
@@ -235,12 +237,12 @@ mod tests {
         assert_eq!(details.cgroup, None);
         assert!(details.network_namespace.is_some());
         sandboxes.advance();
-        let again = sandboxes.details(&test.0, &file).expect("there is one");
+        let again = sandboxes.details(test.path(), &file).expect("there is one");
         assert!(Arc::ptr_eq(&details, &again));
 
         // Another container of that ID, whose sandbox has ended already.
         write("db", 0);
-        let other = sandboxes.details(&test.0, &file).expect("there is one");
+        let other = sandboxes.details(test.path(), &file).expect("there is one");
         assert_eq!(other.name.as_deref(), Some("db"));
         assert_eq!(other.status, Some(Status::Stopped));
         for _ in 0..2 {
@@ -251,17 +253,17 @@ mod tests {
 
     #[test]
     fn a_sentry_that_stalls_is_left_alone_and_its_path_may_be_long() {
-        let test = TestDir::new("stalled");
-        let root = test.0.join("d".repeat(120));
+        let test = tempdir().expect("a directory");
+        let root = test.path().join("d".repeat(120));
         std::fs::create_dir(&root).expect("a directory");
         let state = format!(r#"{{"sandbox":{{"pid":{}}}}}"#, std::process::id());
         for id in ["pod", "other"] {
             let name = format!("{}/{id}_sandbox:pod.state", "d".repeat(120));
-            test.write(&name, &state);
+            write(&test, &name, &state);
         }
         // It accepts, and is silent. Its address has no room for the path.
-        let listener = UnixListener::bind(test.0.join("s")).expect("a socket");
-        std::fs::rename(test.0.join("s"), root.join("runsc-pod.sock")).expect("a socket");
+        let listener = UnixListener::bind(test.path().join("s")).expect("a socket");
+        std::fs::rename(test.path().join("s"), root.join("runsc-pod.sock")).expect("a socket");
         let file = |id: &str| StateFile {
             id: id.to_owned(),
             sandbox: "pod".to_owned(),

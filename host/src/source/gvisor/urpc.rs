@@ -328,3 +328,174 @@ impl Read for LimitedReader<'_> {
 fn refused(method: &str, error: &str) -> Error {
     error!(Source, "{method}: the sentry reports {}", shorten(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, JoinHandle};
+
+    use serde_json::Value;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    /// Returns a connection whose other end makes these responses, one a call, and then returns the calls.
+    fn connection(responses: Vec<Value>) -> (Sentry, JoinHandle<Vec<Value>>) {
+        let (stream, mut peer) = UnixStream::pair().expect("sockets");
+        let peer = thread::spawn(move || {
+            let mut calls = Vec::new();
+            for response in responses {
+                let mut json = serde_json::Deserializer::from_reader(&peer);
+                calls.push(Value::deserialize(&mut json).expect("a call"));
+                let response = response.to_string();
+                peer.write_all(response.as_bytes()).expect("it is read");
+            }
+            calls
+        });
+        let time = Duration::from_secs(60);
+        let sentry = Sentry {
+            stream,
+            deadline: Instant::now() + time,
+            time,
+        };
+        (sentry, peer)
+    }
+
+    fn result(result: Value) -> Value {
+        json!({"success": true, "err": "", "result": result})
+    }
+
+    fn error(error: &str) -> Value {
+        json!({"success": false, "err": error, "result": null})
+    }
+
+    fn container(id: &str) -> Container {
+        Container {
+            id: id.to_owned(),
+            ..Container::default()
+        }
+    }
+
+    #[test]
+    fn an_event_has_the_tasks_of_the_container_and_the_cpu_time_of_all() {
+        let (mut sentry, calls) = connection(vec![result(json!({
+            "event": {"type": "stats", "data": {"pids": {"current": 2}}},
+            "containerUsage": {"web": 7, "db": 0},
+        }))]);
+        let event = sentry.event("web").expect("a response");
+        let (tasks, usage) = event.expect("no error").expect("a container");
+        assert_eq!(tasks, 2);
+        let usage = usage.expect("CPU time");
+        assert_eq!((usage.len(), usage["web"], usage["db"]), (2, 7, 0));
+        let call = json!({"method": "containerManager.Event", "arg": "web"});
+        assert_eq!(calls.join().expect("no panic"), [call]);
+    }
+
+    #[test]
+    fn a_sentry_that_takes_no_container_counts_the_threads_of_its_processes() {
+        let (mut sentry, calls) = connection(vec![
+            error("json: cannot unmarshal string into Go value of type struct {}"),
+            result(json!({"event": {"data": {"pids": {}}}, "containerUsage": null})),
+            result(json!([{"threads": [1, 2]}, {"threads": [5]}])),
+        ]);
+        let event = sentry.event("web").expect("a response");
+        assert_eq!(event.expect("no error"), Some((3, None)));
+        let calls = calls.join().expect("no panic");
+        let arguments: Vec<_> = calls.iter().map(|call| &call["arg"]).collect();
+        assert_eq!(arguments, [&json!("web"), &json!({}), &json!("web")]);
+        assert_eq!(calls[2]["method"], "containerManager.Processes");
+    }
+
+    #[test]
+    fn errors_of_a_sentry_are_its_own_and_those_of_unknown_containers_are_none() {
+        let long = format!("\u{1b}[2J{}", "x".repeat(100_000));
+        let (mut sentry, _calls) = connection(vec![
+            error("container \"web\" not found"),
+            error(&long),
+            result(json!({"event": {"data": {"pids": {"current": "2"}}}})),
+        ]);
+        let absent = sentry.event("web").expect("a response");
+        assert_eq!(absent.expect("no error"), None);
+        let refused = sentry.event("web").expect("a response");
+        let refused = format!("{:#}", refused.expect_err("an error"));
+        let prefix = "containerManager.Event: the sentry reports ";
+        assert!(refused.starts_with(prefix), "{refused}");
+        assert!(
+            refused.len() < 500 && !refused.contains('\u{1b}'),
+            "{refused}"
+        );
+        let invalid = sentry.event("web").expect_err("it is not understood");
+        let invalid = format!("{invalid:#}");
+        assert!(invalid.contains("invalid type: string \"2\""), "{invalid}");
+    }
+
+    #[test]
+    fn memory_and_cpu_time_of_inner_cgroups_are_in_the_order_of_the_containers() {
+        let value = |value: &str| json!({"value": value, "is_error": false});
+        let (mut sentry, calls) = connection(vec![result(json!({"results": [
+            value("4096"), value("7"),
+            {"value": "no such file", "is_error": true}, value("many"),
+        ]}))]);
+        let cgroups = sentry.cgroups(&[container("web"), container("db")]);
+        let cgroups = cgroups.expect("a response");
+        let values: Vec<_> = cgroups.iter().map(|c| (c.memory, c.cpu)).collect();
+        assert_eq!(values, [(Some(4096), Some(7)), (None, None)]);
+        let calls = calls.join().expect("no panic");
+        let files = calls[0]["arg"]["args"].as_array().expect("a list").iter();
+        let files = files.map(|file| {
+            let part = |name: &str| file["file"][name].as_str().expect("a string").to_owned();
+            format!("{} {}", part("path"), part("name"))
+        });
+        assert_eq!(
+            files.collect::<Vec<_>>(),
+            [
+                "/web memory.usage_in_bytes",
+                "/web cpuacct.usage",
+                "/db memory.usage_in_bytes",
+                "/db cpuacct.usage"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sentry_without_cgroups_inside_has_none_and_one_that_miscounts_is_an_error() {
+        let (mut sentry, _calls) = connection(vec![
+            error("unknown method"),
+            result(json!({"results": [{"value": "1", "is_error": false}]})),
+        ]);
+        let none = sentry.cgroups(&[container("web")]);
+        assert!(none.expect("a response").is_empty());
+        let few = sentry.cgroups(&[container("web")]).err();
+        let few = few.expect("a value is missing").to_string();
+        assert!(few.ends_with("1 values of 2 files"), "{few}");
+    }
+
+    #[test]
+    fn all_calls_share_one_time_limit() {
+        let (stream, _peer) = UnixStream::pair().expect("sockets");
+        let time = Duration::from_millis(50);
+        let mut sentry = Sentry {
+            stream,
+            deadline: Instant::now() + time,
+            time,
+        };
+        for _ in 0..2 {
+            let error = sentry.memory().expect_err("nobody responds");
+            let error = format!("{error:#}");
+            assert_eq!(error, "Usage.Collect: it took longer than 50ms");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_socket_is_not_connected_to() {
+        let directory = tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").expect("a file");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        for path in [directory.path(), &file, &link] {
+            let error = connect_to_path(path).expect_err("it is not a socket");
+            assert_eq!(error.to_string(), "it is not a socket", "{path:?}");
+        }
+    }
+}

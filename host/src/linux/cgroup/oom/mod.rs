@@ -214,3 +214,44 @@ fn exhausted(dir: &CgroupDir) -> Error {
         "{limit} is reached, so that some containers are not watched until others end"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Context as _;
+
+    #[test]
+    fn a_counter_from_outside_causes_a_bounded_number_of_reports() {
+        let mut all = Vec::new();
+        report("web", 2, &mut all);
+        assert_eq!(all, ["web", "web"]);
+        report("db", u64::MAX, &mut all);
+        assert_eq!(all.len() as u64, 2 + MOST_KILLS);
+    }
+
+    #[test]
+    fn only_limits_of_the_kernel_are_reported_once_for_all() {
+        for (errno, expected) in [
+            (Errno::MFILE, true),
+            (Errno::NOSPC, true),
+            (Errno::NOENT, false),
+            (Errno::ACCESS, false),
+        ] {
+            let error = Err::<(), _>(io::Error::from(errno)).context("/sys/fs/cgroup/web");
+            let error = error.expect_err("it is one");
+            assert_eq!(is_exhausted(&error), expected, "{error:#}");
+        }
+    }
+
+    #[test]
+    fn without_a_cgroup_nothing_is_kept_of_a_container() {
+        let mut notifier = OomNotifier::default();
+        notifier.watch("web");
+        notifier.watch("db");
+        assert!(notifier.fd().is_none(), "there is no cgroup yet");
+        notifier.advance();
+        // Without a cgroup there is nothing to look at for the last time.
+        assert!(notifier.containers.is_empty());
+        assert!(notifier.drain().is_empty());
+    }
+}

@@ -186,3 +186,89 @@ pub(super) fn take(fd: &OwnedFd) -> u64 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    #[test]
+    fn nothing_has_happened_at_first() {
+        let mut wakers = Wakers::new().expect("wakers");
+        let woken = wakers.take();
+        assert!(woken.signalled.is_empty() && woken.changed.is_empty());
+        assert!(!woken.below && !woken.timer && !woken.changes_lost);
+    }
+
+    #[test]
+    fn each_signal_has_its_token_until_it_is_taken() {
+        let mut wakers = Wakers::new().expect("wakers");
+        let (first, first_token) = wakers.add_eventfd().expect("an eventfd");
+        let (second, second_token) = wakers.add_eventfd().expect("an eventfd");
+        let signal = |fd: &OwnedFd| rustix::io::write(fd, &1_u64.to_ne_bytes()).expect("room");
+        signal(&second);
+        signal(&second);
+        signal(&wakers.below);
+        let woken = wakers.take();
+        assert_eq!(woken.signalled, HashSet::from([second_token]));
+        assert!(woken.below);
+        assert_eq!((take(&first), take(&second), take(&second)), (0, 2, 0));
+        let woken = wakers.take();
+        assert!(woken.signalled.is_empty() && !woken.below);
+        signal(&first);
+        assert_eq!(wakers.take().signalled, HashSet::from([first_token]));
+        // It is gone from the set as soon as it is closed.
+        drop(first);
+        assert!(wakers.take().signalled.is_empty());
+    }
+
+    #[test]
+    fn a_watched_file_wakes_when_it_is_written_and_no_more_once_it_is_unwatched() {
+        let directory = tempdir().expect("a directory");
+        let file = directory.path().join("memory.events");
+        fs::write(&file, "").expect("a file");
+        let mut wakers = Wakers::new().expect("wakers");
+        let path = file.to_str().expect("UTF-8");
+        let watch = wakers.watch_file(path).expect("a watch");
+        assert!(wakers.take().changed.is_empty());
+        fs::write(&file, "oom_kill 1\n").expect("a file");
+        assert_eq!(wakers.take().changed, HashSet::from([watch]));
+        assert!(wakers.take().changed.is_empty());
+        wakers.unwatch_file(watch);
+        // The kernel confirms the end of a watch.
+        wakers.take();
+        fs::write(&file, "oom_kill 2\n").expect("a file");
+        assert!(wakers.take().changed.is_empty());
+        // Twice is as good as once.
+        wakers.unwatch_file(watch);
+    }
+
+    #[test]
+    fn the_timer_expires_after_longer_and_longer_times_and_then_no_more() {
+        let mut wakers = Wakers::new().expect("wakers");
+        wakers.restart_timer();
+        let mut timer = [rustix::event::PollFd::new(
+            &wakers.epoll,
+            rustix::event::PollFlags::IN,
+        )];
+        let long = Timespec::try_from(Duration::from_secs(60)).expect("a time");
+        let ready = rustix::event::poll(&mut timer, Some(&long)).expect("it can be waited for");
+        assert_eq!(ready, 1);
+        assert!(wakers.take().timer);
+        let mut times = Vec::new();
+        while let Some(time) = wakers.continue_timer() {
+            times.push(time);
+        }
+        assert!(times.is_sorted() && times.len() < 20, "{times:?}");
+        assert!(times.last() <= Some(&Wakers::MAX_BACKOFF), "{times:?}");
+        assert!(
+            times.last() >= Some(&(Wakers::MAX_BACKOFF / 2)),
+            "{times:?}"
+        );
+        wakers.restart_timer();
+        assert_eq!(wakers.continue_timer(), Some(2 * Wakers::MIN_BACKOFF));
+    }
+}

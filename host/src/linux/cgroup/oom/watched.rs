@@ -271,3 +271,187 @@ fn counter(dir: &CgroupDir) -> io::Result<Option<u64>> {
         "oom_kill",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::linux::file::tests::write;
+
+    /// Watches a directory as if it were a cgroup of that version.
+    fn watched(test: &TempDir, kind: FsKind, wakers: &mut Wakers) -> WatchedCgroup {
+        let path = test.path().join("web");
+        let dir = CgroupDir::open(&path).expect("it can be read");
+        let mut dir = dir.expect("a directory");
+        dir.kind = kind;
+        let notification = match kind {
+            FsKind::V2 => {
+                let file = path.join(EVENTS).display().to_string();
+                Notification::V2(wakers.watch_file(&file).expect("a watch"))
+            }
+            FsKind::V1 | FsKind::Ordinary => {
+                let (eventfd, token) = wakers.add_eventfd().expect("an eventfd");
+                Notification::V1(V1 {
+                    eventfd,
+                    token,
+                    is_unexplained: false,
+                    late_signals: 0,
+                    is_over: false,
+                    below: HashMap::new(),
+                })
+            }
+        };
+        WatchedCgroup {
+            kills: counter(&dir).expect("it can be read"),
+            dir,
+            is_due: false,
+            is_signalled: false,
+            notification,
+        }
+    }
+
+    /// Signals a v1 cgroup, as the kernel does when memory runs out and when the cgroup is removed.
+    fn signal(cgroup: &WatchedCgroup) {
+        let Notification::V1(v1) = &cgroup.notification else {
+            panic!("it is of v2");
+        };
+        rustix::io::write(&v1.eventfd, &1_u64.to_ne_bytes()).expect("room");
+    }
+
+    const NOTHING: Found = Found {
+        kills: 0,
+        is_gone: false,
+    };
+
+    #[test]
+    fn directories_outside_of_cgroup_filesystems_are_not_watched() {
+        let test = tempdir().expect("a directory");
+        write(&test, "web/memory.oom_control", "oom_kill 0\n");
+        write(&test, "web/memory.events", "oom_kill 0\n");
+        write(&test, "web/cgroup.event_control", "");
+        let dir = CgroupDir::open(&test.path().join("web"));
+        let dir = dir.expect("it can be read").expect("a directory");
+        let mut wakers = Wakers::new().expect("wakers");
+        let watched = WatchedCgroup::new(&dir, &mut wakers).expect("no error");
+        assert!(watched.is_none());
+        let control = fs::read(test.path().join("web/cgroup.event_control"));
+        assert_eq!(control.expect("a file"), b"");
+    }
+
+    #[test]
+    fn on_v2_the_kills_are_what_the_counter_rises_by() {
+        let test = tempdir().expect("a directory");
+        let count = |text: &str| write(&test, "web/memory.events", text);
+        count("low 0\noom 5\noom_kill 5\n");
+        let mut wakers = Wakers::new().expect("wakers");
+        let mut cgroup = watched(&test, FsKind::V2, &mut wakers);
+        assert_eq!(cgroup.kills, Some(5));
+        cgroup.wake(&wakers.take());
+        assert!(!cgroup.is_due);
+        for (text, kills) in [
+            ("oom 8\noom_kill 7\n", 2),
+            ("oom 9\noom_kill 7\n", 0),
+            // A counter that falls is not the kernel's.
+            ("oom 9\noom_kill 1\n", 0),
+            ("oom 9\noom_kill 8\n", 1),
+        ] {
+            count(text);
+            cgroup.wake(&wakers.take());
+            assert!(cgroup.is_due, "{text}");
+            let found = cgroup.look(&wakers);
+            assert_eq!(found, Found { kills, ..NOTHING }, "{text}");
+            assert!(!cgroup.is_due, "{text}");
+        }
+        fs::remove_dir_all(test.path().join("web")).expect("it can be removed");
+        assert!(cgroup.look(&wakers).is_gone);
+    }
+
+    #[test]
+    fn on_v1_a_signal_is_followed_by_looks_until_the_kill_is_counted() {
+        let test = tempdir().expect("a directory");
+        let count = |text: &str| write(&test, "web/memory.oom_control", text);
+        count("under_oom 0\noom_kill 0\n");
+        let mut wakers = Wakers::new().expect("wakers");
+        let mut cgroup = watched(&test, FsKind::V1, &mut wakers);
+        signal(&cgroup);
+        assert!(cgroup.wake(&wakers.take()));
+        assert_eq!(cgroup.look(&wakers), NOTHING);
+        // It stays due whenever the timer expires.
+        count("under_oom 0\noom_kill 1\n");
+        let timer = Woken {
+            timer: true,
+            ..Woken::default()
+        };
+        assert!(!cgroup.wake(&timer));
+        assert!(cgroup.is_due);
+        assert_eq!(cgroup.look(&wakers).kills, 1);
+        assert_eq!(cgroup.look(&wakers), NOTHING);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_count_kills_has_one_for_each_signal() {
+        let test = tempdir().expect("a directory");
+        write(&test, "web/memory.oom_control", "under_oom 0\n");
+        let mut wakers = Wakers::new().expect("wakers");
+        let mut cgroup = watched(&test, FsKind::V1, &mut wakers);
+        assert_eq!(cgroup.kills, None);
+        assert_eq!(cgroup.look(&wakers), NOTHING);
+        signal(&cgroup);
+        assert_eq!(cgroup.look(&wakers).kills, 1);
+        assert_eq!(cgroup.look(&wakers), NOTHING);
+    }
+
+    #[test]
+    fn a_v1_cgroup_that_goes_after_a_signal_has_lost_a_task_unless_that_was_for_another() {
+        for (is_for_another, kills) in [(false, 1), (true, 0)] {
+            let test = tempdir().expect("a directory");
+            write(&test, "web/memory.oom_control", "oom_kill 0\n");
+            let mut wakers = Wakers::new().expect("wakers");
+            let mut cgroup = watched(&test, FsKind::V1, &mut wakers);
+            signal(&cgroup);
+            assert_eq!(cgroup.look(&wakers), NOTHING);
+            if is_for_another {
+                cgroup.explain();
+            }
+            fs::remove_dir_all(test.path().join("web")).expect("it can be removed");
+            // The kernel signals the end, too.
+            signal(&cgroup);
+            let is_gone = true;
+            assert_eq!(cgroup.look(&wakers), Found { kills, is_gone });
+        }
+    }
+
+    #[test]
+    fn a_v1_cgroup_that_goes_in_silence_is_looked_at_until_its_end_is_explained() {
+        let test = tempdir().expect("a directory");
+        write(&test, "web/memory.oom_control", "oom_kill 0\n");
+        let mut wakers = Wakers::new().expect("wakers");
+        let mut cgroup = watched(&test, FsKind::V1, &mut wakers);
+        fs::remove_dir_all(test.path().join("web")).expect("it can be removed");
+        // The signals of a kill and of the end may both come late.
+        assert_eq!(cgroup.look(&wakers), NOTHING);
+        assert!(cgroup.is_signalled);
+        cgroup.explain();
+        assert!(cgroup.look(&wakers).is_gone);
+    }
+
+    #[test]
+    fn kills_in_the_v1_cgroups_below_count_from_when_they_are_found() {
+        let test = tempdir().expect("a directory");
+        write(&test, "web/memory.oom_control", "oom_kill 1\n");
+        write(&test, "web/a/memory.oom_control", "oom_kill 3\n");
+        let mut wakers = Wakers::new().expect("wakers");
+        let mut cgroup = watched(&test, FsKind::V1, &mut wakers);
+        assert_eq!(cgroup.look_below(&wakers, true), 0);
+        cgroup.check_below();
+        assert!(cgroup.is_due);
+        // One that is new was made since the last look, and all its kills with it.
+        write(&test, "web/a/memory.oom_control", "oom_kill 4\n");
+        write(&test, "web/a/b/memory.oom_control", "oom_kill 2\n");
+        assert_eq!(cgroup.look(&wakers).kills, 3);
+        assert_eq!(cgroup.look(&wakers).kills, 0);
+    }
+}
