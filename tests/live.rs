@@ -486,8 +486,8 @@ fn top_shows_the_cpu_time_and_the_throttling_that_the_kernel_counts() {
     let _machine = MACHINE.lock().unwrap_or_else(|e| e.into_inner());
     let state = scratch("top-state");
     let container = Container::run("runc", Some(&state), "top", LOAD, |spec, _| {
-        // Three tenths of a core, of which the load takes all.
-        spec["linux"]["resources"]["cpu"] = json!({"quota": 30_000, "period": 100_000});
+        // So little of a core that the load gets it on a busy machine, too.
+        spec["linux"]["resources"]["cpu"] = json!({"quota": 5_000, "period": 100_000});
     });
     let stat = |name: &str| {
         let stat = container.cgroup("cpu").join("cpu.stat");
@@ -521,8 +521,8 @@ fn top_shows_the_cpu_time_and_the_throttling_that_the_kernel_counts() {
     let close = |ours: f64, kernel: f64, by: f64| {
         assert!((ours - kernel).abs() < by, "{ours} {kernel}: {row}");
     };
-    close(value("cpu_percent"), percent, 5.0);
-    assert!(value("cpu_percent") < 33.0, "{row}");
+    close(value("cpu_percent"), percent, 1.5);
+    assert!(value("cpu_percent") < 8.0, "{row}");
     let throttled = (after.2 - before.2) / (after.1 - before.1) * 100.0;
     close(value("throttled_percent"), throttled, 20.0);
     assert!((before.0..=after.0).contains(&value("cpu_ns")), "{row}");
