@@ -11,7 +11,7 @@ use eventout::{CompileLimits, Limits, SourceSpec};
 use super::compat::IgnoredArgs;
 use super::duration::{parse_interval, parse_size};
 use super::label::Label;
-use super::top::Column;
+use super::top::column::Column;
 
 /// The version of this program, of the contract with components, and of wasmtime.
 const LONG_VERSION: &str = concat!(

@@ -50,7 +50,7 @@ pub struct Container {
     /// The reason why the container could not be read. All calls about it fail with this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What is known of the container besides its usage, in a recording. [`Source::details`](crate::Source::details)
+    /// Names and settings of the container, in a recording. [`Source::details`](crate::Source::details)
     /// returns it, so that snapshots in memory need not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,

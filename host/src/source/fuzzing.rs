@@ -1,12 +1,12 @@
 //! The entry points of the fuzzer.
 
+use super::gvisor::StateFile;
 pub use super::gvisor::fuzzing::sentry;
-use super::gvisor::{StateFile, fuzzing::sandbox};
+use super::gvisor::fuzzing::{check_line, sandbox};
 use super::oci::{crun_state, runc_state};
 use super::scenario::Scenario;
 use super::state_json::{of_config, timestamp};
 use super::{Source as _, SourceSpec, check_file_name};
-use crate::snapshot::Snapshot;
 
 /// Parses a state file of each runtime, a configuration, the name of a state file, a time, and the name of a source.
 pub fn state(input: &[u8]) {
@@ -36,17 +36,5 @@ pub fn scenario(input: &[u8]) {
             assert_eq!(container.sandbox, snapshot.root_container);
             check_line(&snapshot);
         }
-    }
-}
-
-/// Checks that a snapshot can be recorded and played.
-pub(super) fn check_line(snapshot: &Snapshot) {
-    let line = serde_json::to_vec(snapshot).expect("it has a form in JSON");
-    let mut played = Scenario::new("file", line, String::new()).expect("it is a scenario");
-    let containers = played.containers().expect("it was checked");
-    assert_eq!(containers.len(), snapshot.containers.len());
-    for container in containers {
-        let again = played.snapshot(&container.id).expect("it is listed");
-        assert_eq!(*again, *snapshot);
     }
 }

@@ -30,11 +30,11 @@ pub(super) struct RunningContainer {
     kind: RuntimeKind,
     state_file: PathBuf,
     state: State,
-    /// What is known besides its usage, once that was requested.
+    /// The details, once they were requested.
     known: Option<Known>,
 }
 
-/// What is known of a running container besides its usage.
+/// The details of a running container.
 struct Known {
     details: Arc<Details>,
     /// The cgroup in v1's freezer hierarchy, if there is one.

@@ -26,7 +26,7 @@ use super::sampler::{Sample, Samples};
 /// The page for people.
 const PAGE: &str = include_str!("page.html");
 
-/// What may run and be loaded in the page: its own script and style, and what this server sends.
+/// The policy of the page: its own script and style run, and data come from this server alone.
 static PAGE_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let scripts = sources(PAGE, "script");
     let styles = sources(PAGE, "style");
@@ -192,7 +192,7 @@ impl Api {
     }
 }
 
-/// What a stream has in it.
+/// The content of a stream.
 #[derive(Clone, Copy, PartialEq)]
 enum Content {
     /// The document of each sample, as a server-sent event.

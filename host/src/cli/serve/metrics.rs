@@ -55,7 +55,7 @@ impl Format {
     }
 }
 
-/// What is known at a scrape.
+/// The values of a scrape.
 pub(super) struct Scrape {
     pub(super) sample: Arc<Sample>,
     pub(super) labels: Arc<[Label]>,
@@ -398,7 +398,7 @@ impl EncodeLabelSet for Labels<'_> {
     }
 }
 
-/// What is to be known of a view as a whole.
+/// The values of a view as a whole.
 struct Names {
     time: Number,
     /// The names of block devices of this machine.
@@ -474,7 +474,7 @@ type Value<T> = fn(&T) -> Option<Number>;
 /// A value with labels of its own.
 type Labelled = (&'static [(&'static str, &'static str)], Value<Container>);
 
-/// Where the values of a family are from.
+/// The source of the values of a family.
 enum Values {
     /// The time of the view.
     Time,

@@ -47,7 +47,7 @@ pub(super) struct Samples {
     latest: watch::Receiver<Option<Arc<Sample>>>,
 }
 
-/// What requests want of the sampling thread.
+/// The demand for samples, by all requests.
 #[derive(Default)]
 struct Demand {
     /// The earliest beginning of a sample that does for all requests.

@@ -10,7 +10,7 @@ use super::column::Column;
 use super::table::Table;
 use super::text::Symbols;
 
-/// What is on the screen, besides the summary.
+/// The part of the screen below the summary.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Page {
     Table,
@@ -23,7 +23,7 @@ pub(super) enum Page {
     Help,
 }
 
-/// What the program does after a key.
+/// An effect of a key.
 #[derive(Debug, PartialEq)]
 pub(super) enum Action {
     Draw,

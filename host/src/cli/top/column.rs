@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::super::view::{Pressure, Usage};
-use super::table::Row;
+use super::row::Row;
 use super::text::{Symbols, bytes, count, percent};
 
 /// A column of the table.
@@ -32,7 +32,7 @@ pub(crate) enum Column {
     Throttled,
     /// Time that tasks waited for CPU, memory or I/O.
     Pressure,
-    /// The same for each of the three.
+    /// Pressure for each of the three.
     #[value(skip)]
     Pressures,
 }

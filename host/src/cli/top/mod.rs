@@ -1,8 +1,9 @@
 //! `eventout top`.
 
 mod app;
-mod column;
+pub(crate) mod column;
 mod once;
+mod row;
 mod screen;
 mod table;
 mod terminal;
@@ -25,7 +26,6 @@ use super::output::Output;
 use super::signals::Signals;
 use super::view::{View, Viewer};
 use app::{Action, App};
-pub(crate) use column::Column;
 use terminal::Screen;
 use text::Symbols;
 
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &TopArgs, source: Box<dyn Source>, out: &mut Output) -> 
     }
 }
 
-/// What the loop waits for.
+/// Something that the loop waits for.
 enum Message {
     View(Result<View>),
     Input(io::Result<Event>),

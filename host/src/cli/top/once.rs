@@ -11,7 +11,8 @@ use super::super::diagnostics::clean;
 use super::super::output::{Output, WakeReason};
 use super::super::view::Viewer;
 use super::column::{PLAIN, memory_percent, pressures};
-use super::table::{Row, Table};
+use super::row::Row;
+use super::table::Table;
 use super::text::Symbols;
 
 /// Takes two samples, and prints what is known then.

@@ -11,7 +11,7 @@ use ratatui::widgets::{Sparkline, Widget as _};
 
 use super::app::{App, Page};
 use super::column::{Column, memory_percent, pressures};
-use super::table::{Point, Row};
+use super::row::{Point, Row};
 use super::text::{Symbols, bytes, count, duration, percent};
 
 /// Of the headings, and of the selected row. Colours only repeat what values say, so none is needed.

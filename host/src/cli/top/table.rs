@@ -5,29 +5,11 @@ use std::collections::{HashMap, VecDeque};
 
 use super::super::view::{Container, Rates};
 use super::column::Column;
+use super::row::{Point, Row};
 use super::text::Symbols;
 
 /// The number of samples that the history of a container has.
 const HISTORY: usize = 120;
-
-/// A container with its rates and its history.
-pub(super) struct Row {
-    /// The name, fit for the terminal.
-    pub(super) name: String,
-    pub(super) container: Container,
-    pub(super) rates: Rates,
-    /// The last samples, the newest at the end.
-    pub(super) history: VecDeque<Point>,
-}
-
-/// A sample in the history of a container.
-#[derive(Clone, Copy)]
-pub(super) struct Point {
-    /// CPU time, in hundredths of a percent of one core.
-    pub(super) cpu: Option<u64>,
-    /// Memory in bytes.
-    pub(super) memory: Option<u64>,
-}
 
 /// The containers of the last view, and a look at them.
 pub(super) struct Table {

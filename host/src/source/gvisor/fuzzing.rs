@@ -9,7 +9,9 @@ use rustix::net::{
 
 use super::Sandbox;
 use super::urpc::Sentry;
-use crate::source::fuzzing::check_line;
+use crate::snapshot::Snapshot;
+use crate::source::Source as _;
+use crate::source::scenario::Scenario;
 
 /// Parses a state file of runsc.
 pub(in crate::source) fn sandbox(input: &[u8]) {
@@ -44,4 +46,16 @@ pub fn sentry(input: &[u8]) {
     let sum: u128 = shares.map(u128::from).sum();
     assert!(sum <= snapshot.memory_usage.unwrap_or(0).into());
     check_line(&snapshot);
+}
+
+/// Checks that a snapshot can be recorded and played.
+pub(in crate::source) fn check_line(snapshot: &Snapshot) {
+    let line = serde_json::to_vec(snapshot).expect("it has a form in JSON");
+    let mut played = Scenario::new("file", line, String::new()).expect("it is a scenario");
+    let containers = played.containers().expect("it was checked");
+    assert_eq!(containers.len(), snapshot.containers.len());
+    for container in containers {
+        let again = played.snapshot(&container.id).expect("it is listed");
+        assert_eq!(*again, *snapshot);
+    }
 }

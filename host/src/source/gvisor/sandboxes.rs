@@ -23,11 +23,11 @@ pub(in crate::source) struct Sandboxes {
     stalled: HashMap<PathBuf, Stalled>,
     /// The time that slow sentries have taken in this sample.
     waited: Duration,
-    /// What is known of containers besides their usage, by their state files.
+    /// The details of containers, by their state files.
     known: HashMap<PathBuf, Known>,
 }
 
-/// What is known of a container besides its usage.
+/// The details of a container.
 struct Known {
     details: Arc<Details>,
     /// The process of the sandbox.
