@@ -153,7 +153,7 @@ impl OomEvents for Cgroups {
         self.cgroups.fd()
     }
 
-    fn watch(&mut self, container: &str) -> Result<()> {
+    fn watch(&mut self, container: &str) -> Result<bool> {
         let open = || open(&self.name, &self.parent, container);
         self.cgroups.watch(container, open)
     }
@@ -228,7 +228,8 @@ mod tests {
         let mut source = Cgroups::open(Some(test.path())).expect("it is laid out like one");
         let oom = |source: &mut Cgroups| {
             let oom = source.oom_events().expect("it has some");
-            oom.watch("web").expect("there is nothing to watch");
+            let is_watched = oom.watch("web").expect("it need not be watched");
+            assert!(!is_watched);
             oom.drain()
         };
         for kills in [0, u64::MAX] {

@@ -97,13 +97,13 @@ pub trait OomEvents {
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Watches a container, of which there was a snapshot, from now on and until it ends or is not read any
-    /// more. Watching it again does nothing.
+    /// more. Watching it again does nothing. Returns whether it is watched: not, if nobody reports its OOM kills.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Source`] if that is not allowed, or once if too many containers are watched: then it is
     /// tried again at each sample.
-    fn watch(&mut self, container: &str) -> Result<()>;
+    fn watch(&mut self, container: &str) -> Result<bool>;
 
     /// Returns the watched containers with OOM kills since the last call, each as often as there were some, but
     /// at most 1000 times. It does not wait.

@@ -74,7 +74,7 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
     }
 
     /// Watches a container for OOM kills. See [`OomEvents::watch`](super::OomEvents::watch).
-    pub(super) fn watch(&mut self, id: &str, open: impl FnOnce() -> Result<T>) -> Result<()> {
+    pub(super) fn watch(&mut self, id: &str, open: impl FnOnce() -> Result<T>) -> Result<bool> {
         self.notifier.watch(id);
         let opened;
         let container = match self.open.get(id) {

@@ -237,14 +237,14 @@ impl OomEvents for Runtimes {
         self.running.fd()
     }
 
-    fn watch(&mut self, container: &str) -> Result<()> {
+    fn watch(&mut self, container: &str) -> Result<bool> {
         if self.running.contains(container) {
             let open = || Err(error!(Source, "it is not open"));
             return self.running.watch(container, open);
         }
         let (dir, _) = self.find(container)?;
         if dir.kind == RuntimeKind::Gvisor {
-            return Ok(());
+            return Ok(false);
         }
         let running = self.open(&dir, container);
         self.running.watch(container, || running)

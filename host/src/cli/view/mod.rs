@@ -190,7 +190,9 @@ impl Viewer {
         for container in containers {
             let id = &container.info.id;
             match oom.watch(id) {
-                Ok(()) => {
+                // There may be kills that nobody reports, so their number is not known.
+                Ok(false) => {}
+                Ok(true) => {
                     let (id, count) = before.remove_entry(id).unwrap_or_else(|| (id.clone(), 0));
                     container.usage.memory.oom_kills = Some(count);
                     counts.insert(id, count);

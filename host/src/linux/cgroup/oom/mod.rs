@@ -85,22 +85,23 @@ impl OomNotifier {
         }
     }
 
-    /// Takes note of the cgroup of a container at this sample, which is watched if it is not yet.
+    /// Takes note of the cgroup of a container at this sample, which is watched if it is not yet. Returns whether it
+    /// is watched: not, without a memory controller of the kernel.
     ///
     /// If the kernel's limits are reached, that is an error once, for all containers; it is tried again at each
     /// sample.
-    pub(crate) fn observe(&mut self, container: &str, cgroup: &Cgroup) -> Result<()> {
+    pub(crate) fn observe(&mut self, container: &str, cgroup: &Cgroup) -> Result<bool> {
         let Some(watched) = self.containers.get_mut(container) else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(dir) = cgroup.memory_dir() else {
-            return Ok(());
+            return Ok(false);
         };
         if watched.identity == Some(dir.identity) {
             if let Some(cgroup) = &mut watched.cgroup {
                 cgroup.check_below();
             }
-            return Ok(());
+            return Ok(watched.cgroup.is_some());
         }
         let wakers = match &mut self.wakers {
             Some(wakers) => wakers,
@@ -113,13 +114,13 @@ impl OomNotifier {
             Ok(cgroup) => {
                 watched.identity = cgroup.as_ref().map(|_| dir.identity);
                 watched.cgroup = cgroup;
-                Ok(())
+                Ok(watched.cgroup.is_some())
             }
             Err(e) if !is_exhausted(&e) => {
                 watched.identity = Some(dir.identity);
                 Err(e)
             }
-            Err(_) if self.is_exhausted => Ok(()),
+            Err(_) if self.is_exhausted => Ok(false),
             Err(_) => {
                 self.is_exhausted = true;
                 Err(exhausted(dir))
