@@ -39,7 +39,11 @@ fn has_its_details(runtime: &'static str) {
     let listed = list();
     let created: Value = serde_json::from_str(&control("state")).expect("it is JSON");
     let created = created["created"].as_str().expect("a time");
-    let date = run(Command::new("date").args(["--date", created, "+%s%N"]));
+    let created = created.trim_end_matches('Z').replace('T', " ");
+    let (seconds, fraction) = created.split_once('.').expect("a fraction");
+    // As busybox has it, too.
+    let seconds = run(Command::new("date").args(["-u", "-d", seconds, "+%s"]));
+    let started = format!("{}{fraction:0<9}", seconds.trim());
     let expected = json!({
         "id": id,
         "sandbox": id,
@@ -51,7 +55,7 @@ fn has_its_details(runtime: &'static str) {
         "image": "docker.io/library/busybox:1",
         "annotations": annotations,
         "status": "running",
-        "started": date.trim().parse::<u64>().expect("a number"),
+        "started": started.parse::<u64>().expect("a number"),
         "cpu_quota": 30_000,
         "cpu_period": 100_000,
         "cpu_shares": 512,
