@@ -153,6 +153,7 @@ pub(super) fn details(file: &Path) -> (Details, u32) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -163,7 +164,15 @@ mod tests {
         let mut sandbox = Command::new("cat");
         // What a sandbox has there, and a program that waits.
         sandbox.args(["-", "web"]).stdin(Stdio::piped());
-        let mut process = sandbox.stderr(Stdio::null()).spawn().expect("it runs");
+        sandbox.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = sandbox.spawn().expect("it runs");
+        // It has its arguments only some time after it was started.
+        let (stdin, stdout) = (process.stdin.as_mut(), process.stdout.as_mut());
+        stdin.expect("a pipe").write_all(b"x").expect("it reads");
+        stdout
+            .expect("a pipe")
+            .read_exact(&mut [0])
+            .expect("it copies");
         let sandbox = Sandbox {
             pid: process.id(),
             control_socket_path: None,
