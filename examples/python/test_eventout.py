@@ -30,6 +30,11 @@ HERE = Path(__file__).parent
 EVENTS = Events()
 
 
+def setUpModule() -> None:
+    # A job that a shell runs in the background begins with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Sandbox:
     """A pod of two. Tests replace functions, or their results."""
 
