@@ -124,6 +124,6 @@ fn on_a_machine_of_pure_v2_all_this_holds_too() {
         output.contains("exit code 0 "),
         "the machine ended with {status}; its console's last lines:\n{console}"
     );
-    assert!(output.contains("test result: ok. 9 passed"));
+    assert!(output.contains("test result: ok. 10 passed"));
     assert!(!output.contains("NOT RUN"));
 }
