@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use eventout::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The most that a pipe takes without blocking, once it is ready, in bytes.
 pub(super) const PIPE_CHUNK: usize = 4096;
@@ -138,6 +139,24 @@ pub(super) fn clean(message: impl fmt::Display) -> String {
     // What comes after the limit is not even formatted.
     let _ = write!(clean, "{message}");
     clean.0
+}
+
+/// Returns a text that is no wider than `width` cells of a terminal: one that is cut off ends in `mark`, which takes one.
+pub(super) fn cut(text: &str, width: usize, mark: &str) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut cut = String::new();
+    let mut room = width.saturating_sub(1);
+    for c in text.chars() {
+        match room.checked_sub(c.width().unwrap_or(0)) {
+            Some(rest) => room = rest,
+            None => break,
+        }
+        cut.push(c);
+    }
+    cut.push_str(mark);
+    cut
 }
 
 #[cfg(test)]

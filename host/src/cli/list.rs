@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use eventout::{ContainerInfo, Details, Result, Source, Status};
 use ratatui::crossterm::terminal;
 use serde::Serialize;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::args::ListFormat;
-use super::diagnostics::clean;
+use super::diagnostics::{clean, cut};
 use super::output::Output;
 
 /// A container, and what is known of it besides its usage.
@@ -145,31 +145,13 @@ fn table(rows: impl Iterator<Item = [String; COLUMNS]>, width: usize) -> Vec<Str
     let line = |row: &[String; COLUMNS]| {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            let cell = cut(cell, width);
+            let cell = cut(cell, width, "…");
             let padding = " ".repeat(width - cell.width());
             line += &format!("{cell}{padding}{GAP}");
         }
-        cut(line.trim_end(), width)
+        cut(line.trim_end(), width, "…")
     };
     rows.iter().map(line).collect()
-}
-
-/// Returns a text that is no wider than `width`: what is cut off ends in an ellipsis.
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut cut = String::new();
-    let mut room = width.saturating_sub(1);
-    for c in text.chars() {
-        match room.checked_sub(c.width().unwrap_or(0)) {
-            Some(rest) => room = rest,
-            None => break,
-        }
-        cut.push(c);
-    }
-    cut.push('…');
-    cut
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 use std::env;
 
 use ratatui::symbols::bar::{NINE_LEVELS, Set};
-use ratatui::text::Span;
 
-use super::super::diagnostics::clean;
+use super::super::diagnostics::{clean, cut};
 
 /// The characters that the terminal can show.
 #[derive(Debug)]
@@ -76,22 +75,10 @@ impl Symbols {
 
     /// Cuts a text to so many cells of the terminal.
     pub(super) fn cut(&self, text: &str, width: usize) -> String {
-        if Span::raw(text).width() <= width {
-            return text.to_owned();
+        match width {
+            0 => String::new(),
+            _ => cut(text, width, self.cut),
         }
-        let mut cut = String::new();
-        let mut rest = width.saturating_sub(1);
-        for c in text.chars() {
-            let Some(less) = rest.checked_sub(Span::raw(c.to_string()).width()) else {
-                break;
-            };
-            rest = less;
-            cut.push(c);
-        }
-        if width > 0 {
-            cut.push_str(self.cut);
-        }
-        cut
     }
 
     /// Returns a value as text.

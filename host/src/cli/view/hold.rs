@@ -13,7 +13,7 @@ use super::Container;
 pub(crate) struct Hold {
     /// By ID, with the start time of the container.
     highest: HashMap<String, (Option<u64>, u64)>,
-    /// How often a value was held.
+    /// The number of values that were held.
     pub(crate) held: u64,
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct View {
     pub(crate) instant: Instant,
     /// When it was read, by the clock.
     pub(crate) time: SystemTime,
-    /// How long reading took.
+    /// The time that reading took.
     pub(crate) took: Duration,
     /// The containers, in the order of the source.
     pub(crate) containers: Vec<Container>,

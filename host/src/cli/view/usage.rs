@@ -67,7 +67,7 @@ pub(crate) struct Memory {
     pub(crate) swap_limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kernel: Option<u64>,
-    /// How often usage hit the limit.
+    /// The number of times that usage hit the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failcnt: Option<u64>,
     /// Since the container is watched. `None` if it is not.
