@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tests::{PureV1, can_run, eventout, lock_machine, missing, printed, run, scratch, wait_until};
+use tempfile::TempDir;
+use tests::{Eventout, PureV1, can_run, lock_machine, missing, run, wait_until};
 
 const TOOLS: [&str; 6] = ["busybox", "conmon", "containerd", "crun", "podman", "runc"];
 
@@ -19,14 +20,14 @@ const LIMIT: u64 = 64 << 20;
 /// A directory with a root filesystem of busybox, which goes when this does, and so do the cgroups of that name.
 struct Place {
     name: String,
-    directory: PathBuf,
+    directory: TempDir,
 }
 
 impl Place {
     fn new(engine: &str) -> Self {
         let name = format!("eventout-{engine}-{}", std::process::id());
-        let directory = scratch(engine);
-        let bin = directory.join("rootfs/bin");
+        let directory = tempfile::tempdir().expect("a directory");
+        let bin = directory.path().join("rootfs/bin");
         fs::create_dir_all(&bin).expect("a directory");
         fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox is there");
         for tool in ["sh", "sleep"] {
@@ -36,13 +37,12 @@ impl Place {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.directory.path().join(name)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
         let hierarchies = fs::read_dir("/sys/fs/cgroup")
             .into_iter()
             .flatten()
@@ -74,8 +74,7 @@ struct Usage {
 /// What eventout prints of a container without flags.
 #[track_caller]
 fn ours(container: &str) -> (String, Usage) {
-    let output = eventout(["events", "--stats", container]);
-    let event: Value = serde_json::from_str(printed(&output)).expect("it is one line");
+    let event = Eventout::new().events([container]).stats().line();
     let value = |path: &str| event["data"].pointer(path).and_then(Value::as_u64);
     let usage = Usage {
         cpu: value("/cpu/usage/total").expect("a number"),
@@ -105,10 +104,7 @@ fn check(id: &str, engine: impl Fn() -> Usage) {
 
 /// What `list` prints of a container.
 fn listed(id: &str) -> Option<Value> {
-    let output = eventout(["list"]);
-    let mut all = printed(&output)
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("it is JSON"));
+    let mut all = Eventout::new().list().lines().into_iter();
     all.find(|listed| listed["id"] == id)
 }
 
@@ -129,10 +125,7 @@ fn check_listed(id: &str, expected: &[(&str, Value)]) {
 /// Checks that a name means no container, or several.
 #[track_caller]
 fn refuses(name: &str, why: &str) {
-    let Output { status, stderr, .. } = eventout(["events", "--stats", name]);
-    let stderr = String::from_utf8_lossy(&stderr);
-    assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains(why), "{stderr}");
+    Eventout::new().events([name]).stats().fails(1).says(why);
 }
 
 /// A containerd with directories of its own, which goes when this does, with its containers.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Eventout, bundle, can_run, eventout, missing, printed, root, run, wait_until};
+use tests::{Eventout, bundle, can_run, missing, root, run, wait_until};
 
 /// The tests of live cgroups take turns.
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -541,10 +541,8 @@ fn data(files: &[&[(&str, &str)]]) -> Value {
         fs::create_dir_all(file.parent().expect("it has one")).expect("a directory");
         fs::write(file, text).expect("a file");
     }
-    let source = format!("cgroup:{}", directory.path().display());
-    let output = eventout(["--source", &source, "events", "--stats", "c1"]);
-    let mut line: Value = serde_json::from_str(printed(&output)).expect("it is JSON");
-    line["data"].take()
+    let call = Eventout::new().cgroup(directory.path()).events(["c1"]);
+    call.stats().line()["data"].take()
 }
 
 #[test]
@@ -719,14 +717,9 @@ fn a_state_without_a_cgroup_is_an_error_that_says_so() {
     ] {
         fs::write(container.join(file), state.to_string()).expect("a file");
         let source = format!("{runtime}:{}", directory.path().display());
-        let output = eventout(["--source", &source, "events", "--stats", "web"]);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(
-            stderr.contains("it has no cgroup, according to its state"),
-            "{stderr}"
-        );
-        let list = eventout(["--source", &source, "list"]);
-        assert_eq!(printed(&list).lines().count(), 1);
+        let call = || Eventout::new().source(&source);
+        let failed = call().events(["web"]).stats().fails(1);
+        failed.says("it has no cgroup, according to its state");
+        assert_eq!(call().list().lines().len(), 1);
     }
 }

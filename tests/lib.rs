@@ -6,7 +6,7 @@ mod plugin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -88,40 +88,6 @@ fn program() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("a target directory");
         profile.join("eventout")
     })
-}
-
-/// What the program does with these arguments.
-///
-/// # Panics
-///
-/// If it does not run.
-pub fn eventout<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
-    let mut command = Eventout::new().args(args).into_command();
-    command.output().expect("the program runs")
-}
-
-/// What the program printed.
-///
-/// # Panics
-///
-/// If it failed, or said anything on standard error.
-#[track_caller]
-pub fn printed(output: &Output) -> &str {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{output:?}");
-    str::from_utf8(&output.stdout).expect("it prints UTF-8")
-}
-
-/// An empty directory of that name, which no other test has.
-///
-/// # Panics
-///
-/// If there cannot be one.
-pub fn scratch(name: &str) -> PathBuf {
-    let directory = env::temp_dir().join(format!("eventout-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&directory);
-    fs::create_dir_all(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
-    directory
 }
 
 /// Returns whether nothing is missing that a test needs. Otherwise it prints what is.

@@ -8,7 +8,7 @@ use eventout::{
     Component, Container, ContainerInfo, ErrorKind, Format, Limits, Monitor, Result, Snapshot,
     Source, SourceSpec,
 };
-use tests::{root, run, scratch};
+use tests::{root, run};
 
 fn builtin() -> Component {
     Component::builtin(Limits::default()).expect("it was compiled for this machine")
@@ -191,7 +191,8 @@ fn calls_leave_nothing_behind_in_the_instance() {
 
 #[test]
 fn the_library_alone_needs_no_compiler_and_no_command_line() {
-    let embedder = scratch("embedder");
+    let directory = tempfile::tempdir().expect("a directory");
+    let embedder = directory.path();
     fs::create_dir(embedder.join("src")).expect("a directory");
     fs::write(embedder.join("src/lib.rs"), "").expect("a file");
     fs::copy(root().join("Cargo.lock"), embedder.join("Cargo.lock")).expect("a copy");
@@ -210,7 +211,7 @@ fn the_library_alone_needs_no_compiler_and_no_command_line() {
             "--prefix=none",
             "--edges=normal,no-proc-macro",
         ]);
-        run(tree.current_dir(&embedder))
+        run(tree.current_dir(embedder))
     };
     let has = |dependencies: &str, name: &str| {
         let mut names = dependencies.lines().map(|line| line.split(' ').next());

@@ -361,13 +361,8 @@ s.listen(); print(1, flush=True); s.accept()"
     let file = directory.path().join(format!("{id}_sandbox:{id}.state"));
     fs::write(file, state).expect("a file");
     let source = format!("gvisor:{}", directory.path().display());
-    let output = tests::eventout(["--source", &source, "events", "--stats", &id]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(
-        stderr.contains("it is the socket of another process"),
-        "{stderr}"
-    );
+    let call = Eventout::new().source(&source).events([&id]).stats();
+    call.fails(1).says("it is the socket of another process");
 }
 
 #[test]
@@ -422,7 +417,11 @@ fn nothing_is_created_in_the_home_of_another_user() {
         let mut command = call.component(tests::formatter("hello")).into_command();
         command.env("HOME", &home).env_remove("XDG_CACHE_HOME");
         let output = command.output().expect("the program runs");
-        assert_eq!(tests::printed(&output), "hello\n");
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+        assert_eq!(output.stdout, b"hello\n");
         assert_eq!(entries(), created, "{owner}");
     }
 }

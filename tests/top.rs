@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{Eventout, can_run, eventout, printed, run, wait_until};
+use tests::{Eventout, can_run, run, wait_until};
 
 /// A terminal of a tmux server of its own, which goes when this does.
 struct Terminal {
@@ -337,15 +337,9 @@ fn a_source_that_fails_is_reported_and_read_again() {
 
 #[test]
 fn without_a_terminal_that_can_be_drawn_on_it_says_what_to_do() {
-    let output = eventout(["--source", "demo", "top"]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(
-        stderr.contains("not both a terminal") && stderr.contains("--once"),
-        "{stderr}"
-    );
-    let output = eventout(["--source", "demo", "top", "--format", "json"]);
-    assert_eq!(output.status.code(), Some(2));
+    let call = || Eventout::new().source("demo").arg("top");
+    call().fails(1).says("not both a terminal").says("--once");
+    call().format("json").fails(2);
     let Some(terminal) = Terminal::start() else {
         return;
     };
@@ -383,10 +377,8 @@ fn once(args: &[&str]) -> String {
     let file = directory.path().join("scenario.jsonl");
     let text = SAMPLES.map(|sample| sample.replace('\n', "")).join("\n");
     fs::write(&file, text).expect("a file");
-    let spec = format!("scenario:{}", file.display());
-    let before = ["--source", &spec, "top", "--once", "--interval", "200ms"];
-    let output = eventout(before.iter().chain(args));
-    printed(&output).to_owned()
+    let call = Eventout::new().scenario(&file).args(["top", "--once"]);
+    call.interval("200ms").args(args).stdout()
 }
 
 #[test]
@@ -499,10 +491,9 @@ fn a_container_that_cannot_be_read_spoils_only_the_exit_code() {
     let file = directory.path().join("scenario.jsonl");
     let sample = r#"{"root_container":"a","containers":[{"id":"a","pids_count":1},{"id":"b","pids_count":1,"error":"it is frozen"}]}"#;
     fs::write(&file, sample).expect("a file");
-    let spec = format!("scenario:{}", file.display());
-    let output = eventout(["--source", &spec, "top", "--once", "--interval", "10ms"]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("it is frozen"), "{stderr}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+    let call = Eventout::new().scenario(&file).args(["top", "--once"]);
+    let finished = call.interval("10ms").run();
+    assert_eq!(finished.code(), Some(1), "{finished:?}");
+    finished.says("it is frozen");
+    assert_eq!(finished.stdout.lines().count(), 2);
 }
