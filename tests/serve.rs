@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{
-    Eventout, RUNSC, can_run, detach, eventout, missing, printed, root, runsc, wait_until,
-};
+use tests::{Eventout, RUNSC, can_run, detach, missing, root, runsc, wait_until};
 
 /// A server, which goes when this does.
 struct Server {
@@ -501,12 +500,11 @@ fn names_of_labels_are_checked() {
         "x",
         "",
     ] {
-        let output = eventout(["--source", "demo", "serve", "--label", label]);
-        assert_eq!(output.status.code(), Some(2), "{label:?}");
+        let call = Eventout::new().source("demo").arg("serve");
+        call.args(["--label", label]).fails(2);
     }
-    let twice = ["--label", "a=x", "--label", "a=y"];
-    let output = eventout(["--source", "demo", "serve"].iter().chain(&twice));
-    assert_eq!(output.status.code(), Some(1));
+    let call = Eventout::new().source("demo").arg("serve");
+    call.args(["--label", "a=x", "--label", "a=y"]).fails(1);
 }
 
 #[test]
@@ -653,8 +651,8 @@ fn a_stream_has_a_document_for_each_sample() {
 
 #[test]
 fn events_are_the_lines_of_the_command_line() {
-    let expected = eventout(["--source", "demo", "events", "--stats", "--all"]);
-    let expected: Vec<_> = printed(&expected).lines().map(str::to_owned).collect();
+    let expected = Eventout::new().source("demo").events(["--all"]).stats();
+    let expected: Vec<_> = expected.stdout().lines().map(str::to_owned).collect();
     let server = Server::start("demo", &[]);
     let plain = lines(server.request("/events", ""));
     assert_eq!(plain.take(expected.len()).collect::<Vec<_>>(), expected);
@@ -940,12 +938,7 @@ fn hostile_clients_do_not_keep_others_from_being_served() {
         let headers = "X: y\r\n".repeat(10_000);
         hold(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes());
     }
-    let fastest = (0..10).map(|_| {
-        let begun = Instant::now();
-        assert_eq!(server.get("/healthz").status, 200);
-        begun.elapsed()
-    });
-    let fastest = fastest.min().expect("there are some");
+    let fastest = fastest(&server);
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
     // Slow writers and readers are not waited for without an end.
     let connections_of = |server: &Server| server.metrics()["eventout_http_connections"];
@@ -954,25 +947,84 @@ fn hostile_clients_do_not_keep_others_from_being_served() {
     });
 }
 
-#[test]
-fn connections_beyond_the_limit_are_closed_and_there_is_room_again() {
-    let server = Server::start("demo", &[]);
-    let connections: Vec<_> = (0..300).map(|_| server.connect()).collect();
-    let mut closed = 0;
-    for mut stream in &connections {
-        stream
-            .set_read_timeout(Some(Duration::from_millis(1)))
-            .expect("it can be set");
-        closed += usize::from(matches!(stream.read(&mut [0]), Ok(0)));
-    }
-    assert!((300 - 256..300).contains(&closed), "{closed}");
-    drop(connections);
-    wait_until("there is room", 30, || {
-        let mut text = Vec::new();
-        let mut stream = server.connect();
-        let _ = write!(stream, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        stream.read_to_end(&mut text).is_ok() && text.starts_with(b"HTTP/1.0 200")
+/// The fastest of some requests, while others are served, too.
+fn fastest(server: &Server) -> Duration {
+    let times = (0..10).map(|_| {
+        let begun = Instant::now();
+        assert_eq!(server.get("/healthz").status, 200);
+        begun.elapsed()
     });
+    times.min().expect("there are some")
+}
+
+#[test]
+fn a_new_connection_takes_the_place_of_one_that_does_nothing() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).expect("up to there");
+    let count = current.map_or(10_000, |current| current.saturating_sub(500).min(10_000));
+    let server = Server::start("demo", &["--interval", "500ms"]);
+    let stream = server.request("/events", "");
+    // A quarter of them have begun a request.
+    let connections: Vec<_> = (0..count)
+        .map(|number| {
+            let mut stream = server.connect();
+            if number % 4 == 0 {
+                let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: loc");
+            }
+            stream
+        })
+        .collect();
+    let fastest = fastest(&server);
+    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
+    assert!(server.metrics()["eventout_http_connections"] <= 256.0);
+    assert!(server.memory("VmHWM") < 64 << 10);
+    let closed = |mut stream: &TcpStream| {
+        let timeout = Some(Duration::from_millis(1));
+        stream.set_read_timeout(timeout).expect("it can be set");
+        match stream.read(&mut [0]) {
+            Ok(length) => length == 0,
+            Err(e) => e.kind() == ErrorKind::ConnectionReset,
+        }
+    };
+    let closed = connections[..1000].iter().filter(|stream| closed(stream));
+    assert!(closed.count() >= 1000 - 256);
+    // One that has a response keeps its place: these lines take longer than all of that.
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let events = lines.filter(|line| line.starts_with('{'));
+    assert_eq!(events.take(50).count(), 50);
+}
+
+#[test]
+fn streams_and_their_slow_readers_leave_room_for_others() {
+    let (_directory, spec) = machine(100, 10);
+    let server = Server::start(&spec, &["--interval", "100ms"]);
+    let request = |head: &str| {
+        let mut stream = server.connect();
+        // It may have been closed already.
+        let _ = write!(stream, "GET {head}\r\nHost: localhost\r\n\r\n");
+        stream
+    };
+    // Nobody reads what comes.
+    let mut streams = Vec::new();
+    for _ in 0..150 {
+        streams.push(request("/containers HTTP/1.0\r\nAccept: text/event-stream"));
+        streams.push(request("/metrics HTTP/1.0"));
+    }
+    wait_until("there is room", 30, || {
+        let begun = Instant::now();
+        let mut text = Vec::new();
+        let mut stream = request("/healthz HTTP/1.0");
+        stream.read_to_end(&mut text).is_ok()
+            && text.starts_with(b"HTTP/1.0 200")
+            && begun.elapsed() < Duration::from_secs(1)
+    });
+    let refused = streams.iter().step_by(2).filter(|stream| {
+        let mut head = [0; 12];
+        let mut stream: &TcpStream = stream;
+        stream.read_exact(&mut head).is_err() || head.ends_with(b"503")
+    });
+    assert!(refused.count() >= 150 - 128);
 }
 
 #[test]
@@ -1058,13 +1110,9 @@ fn another_address_than_this_machines_own_is_warned_about() {
 fn an_address_that_is_taken_is_an_error() {
     let server = Server::start("demo", &[]);
     let address = server.address.to_string();
-    let output = eventout(["--source", "demo", "serve", "--listen", &address]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr.starts_with(&format!("error: cannot listen on {address}")),
-        "{stderr}"
-    );
+    let call = Eventout::new().source("demo").arg("serve");
+    let failed = call.args(["--listen", &address]).fails(1);
+    failed.says(&format!("error: cannot listen on {address}"));
 }
 
 /// Containers of one runtime, which go when this does.
@@ -1238,10 +1286,13 @@ impl Prometheus {
 
 /// The sums of tasks, of memory in bytes and of CPU time in seconds that the command line prints.
 fn sums(source: &str) -> [f64; 3] {
-    let output = eventout(["--source", source, "events", "--stats", "--all"]);
     let mut sums = [0.0; 3];
-    for line in printed(&output).lines() {
-        let event: Value = serde_json::from_str(line).expect("it is JSON");
+    for event in Eventout::new()
+        .source(source)
+        .events(["--all"])
+        .stats()
+        .lines()
+    {
         let value = |path: &str| {
             event["data"]
                 .pointer(path)

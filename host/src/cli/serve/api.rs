@@ -12,14 +12,15 @@ use hyper::{Response, StatusCode};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::super::diagnostics::clean;
 use super::super::label::Label;
 use super::super::view::{Container, View};
-use super::http::{self, Body, CONNECTIONS, quality, text, unless, whole};
+use super::connection::Connections;
+use super::http::{self, Body, quality, text, unless, whole};
 use super::metrics::{Format, Scrape};
 use super::sampler::{Sample, Samples};
 
@@ -40,7 +41,7 @@ static PAGE_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 /// Responds to requests.
 pub(super) struct Api {
     pub(super) samples: Samples,
-    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections: Connections,
     pub(super) labels: Arc<[Label]>,
     pub(super) started: SystemTime,
     /// Ends the streams once it is true.
@@ -74,7 +75,7 @@ impl Api {
         let scrape = Scrape {
             sample,
             labels: Arc::clone(&self.labels),
-            connections: CONNECTIONS - self.connections.available_permits(),
+            connections: self.connections.count(),
             started: self.started,
         };
         let (sender, response) = http::parts(HeaderValue::from_static(format.content_type()));
@@ -139,7 +140,12 @@ impl Api {
     fn stream(&self, content: Content) -> Response<Body> {
         /// The time after which a client, or what is in between, might think that the connection is dead.
         const KEEP_ALIVE: Duration = Duration::from_secs(15);
-        let mut samples = self.samples.stream(content != Content::Containers);
+        let Some(mut samples) = self.samples.stream(content != Content::Containers) else {
+            return text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "there are too many streams",
+            );
+        };
         let mut stopping = self.stopping.clone();
         let (sender, response) = http::parts(match content {
             Content::Lines => HeaderValue::from_static("application/x-ndjson"),

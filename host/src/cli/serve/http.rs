@@ -1,4 +1,4 @@
-//! HTTP connections: their limits, who may connect, and the bodies of responses.
+//! HTTP: the limits of requests, who may make them, and the bodies of responses.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http_body_util::{Either, Full};
-use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming};
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -19,13 +19,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
-/// The most connections at a time. Others are closed at once.
-pub(super) const CONNECTIONS: usize = 256;
+use super::connection::{Connections, Responding, Stream};
 
 /// The time that connections get to end when the server does.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -33,8 +31,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// A server of connections.
 pub(super) struct Server {
     pub(super) listener: TcpListener,
-    /// Has a permit for each connection that may be opened.
-    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections: Connections,
     /// The names, besides those of this machine for itself, that requests may give the server.
     pub(super) hosts: Arc<[String]>,
 }
@@ -79,15 +76,18 @@ impl Server {
                     continue;
                 }
             };
-            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-                continue;
-            };
             let Ok(local) = stream.local_addr() else {
                 continue;
             };
+            let Some(connection) = self.connections.admit().await else {
+                continue;
+            };
+            let stream = TokioIo::new(Stream::new(stream, Arc::clone(&connection)));
+            let of_responses = Arc::clone(&connection);
             let hosts = Arc::clone(&self.hosts);
             let respond = respond.clone();
             let service = service_fn(move |request: Request<Incoming>| {
+                let responding = of_responses.respond();
                 let (parts, _) = request.into_parts();
                 let refusal = refusal(&parts, local.ip(), &hosts);
                 let is_head = parts.method == Method::HEAD;
@@ -102,15 +102,16 @@ impl Server {
                         *response.body_mut() = Either::Left(Full::default());
                     }
                     protect(response.headers_mut());
-                    Ok::<_, Infallible>(response)
+                    Ok::<_, Infallible>(response.map(|body| Tracked {
+                        body,
+                        _responding: responding,
+                    }))
                 }
             });
-            let stream = TokioIo::new(Connection::new(stream));
-            let connection = graceful.watch(http.serve_connection(stream, service));
+            let work = graceful.watch(http.serve_connection(stream, service));
             tokio::spawn(async move {
                 // What is wrong with a connection is its client's affair.
-                let _ = connection.await;
-                drop(permit);
+                let _ = unless(connection.closed(), work).await;
             });
         }
     }
@@ -258,6 +259,32 @@ pub(super) fn quality(headers: &HeaderMap, media_type: &str, version: &str) -> f
 /// The body of a response.
 pub(super) type Body = Either<Full<Bytes>, Receiver>;
 
+/// The body of a response that is under way as long as there is more of it.
+struct Tracked {
+    body: Body,
+    _responding: Responding,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Takes the parts of a body. If it is dropped before [`Sender::finish`], the connection is closed, so that the client
 /// does not take the body for a whole one.
 pub(super) struct Sender(mpsc::Sender<Option<Bytes>>);
@@ -355,81 +382,6 @@ impl HttpBody for Receiver {
             }
             None => Some(Err(io::ErrorKind::TimedOut.into())),
         })
-    }
-}
-
-/// A connection that fails if its peer takes no data for too long.
-struct Connection {
-    stream: TcpStream,
-    /// Runs while the peer takes none.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Connection {
-    /// The time that a peer may take to make room for more.
-    const STALL: Duration = Duration::from_secs(10);
-
-    fn new(stream: TcpStream) -> Self {
-        let stalled = None;
-        Self { stream, stalled }
-    }
-
-    fn check(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(Self::STALL)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.check(cx, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.check(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

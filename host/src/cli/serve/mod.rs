@@ -1,13 +1,12 @@
 //! `eventout serve`: metrics for Prometheus, a page for people, and JSON for programs.
 
 mod api;
+mod connection;
 mod http;
 mod metrics;
 mod sampler;
 
 use std::collections::HashSet;
-use std::io;
-use std::net;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,7 +14,7 @@ use eventout::{Component, Error, ErrorKind, Limits, Monitor, Result, Source};
 use sd_notify::NotifyState;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::args::ServeArgs;
 use super::events::raise_open_files;
@@ -23,7 +22,8 @@ use super::label::Label;
 use super::output::Output;
 use super::view::Viewer;
 use api::Api;
-use http::{CONNECTIONS, Server, unless};
+use connection::Connections;
+use http::{Server, unless};
 use sampler::{Pace, Samples};
 
 /// Serves until a signal comes.
@@ -40,15 +40,13 @@ pub(crate) fn run(args: &ServeArgs, source: Box<dyn Source>, out: &mut Output) -
         max_age: args.max_age,
         interval: args.interval,
     };
-    let listener = listen(args)
-        .map_err(|e| Error::from(e).context(format!("cannot listen on {}", args.listen)))?;
     let (log, messages) = mpsc::channel(64);
     let samples = Samples::start(viewer, pace, log)?;
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Connections::new();
     let (stop, stopping) = watch::channel(false);
     let api = Arc::new(Api {
         samples,
-        connections: Arc::clone(&connections),
+        connections: connections.clone(),
         labels: args.label.clone().into(),
         started,
         stopping,
@@ -57,7 +55,9 @@ pub(crate) fn run(args: &ServeArgs, source: Box<dyn Source>, out: &mut Output) -
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
+        let listener = TcpListener::bind(args.listen)
+            .await
+            .map_err(|e| Error::from(e).context(format!("cannot listen on {}", args.listen)))?;
         let signals = signals.map(UnixStream::from_std).transpose()?;
         let address = listener.local_addr()?;
         if !address.ip().is_loopback() {
@@ -95,12 +95,6 @@ fn check_labels(labels: &[Label]) -> Result<()> {
         )),
         None => Ok(()),
     }
-}
-
-fn listen(args: &ServeArgs) -> io::Result<net::TcpListener> {
-    let listener = net::TcpListener::bind(args.listen)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// Prints messages until a signal comes.

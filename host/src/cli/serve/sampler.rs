@@ -22,7 +22,7 @@ pub(super) struct Sample {
     pub(super) view: Result<View, String>,
     /// The lines of `eventout events --all`, if somebody reads them.
     pub(super) lines: Option<Bytes>,
-    /// The number of containers, and of whole samples, that could not be read since the server began.
+    /// How often a whole sample, a container or a part of one could not be read since the server began.
     pub(super) errors: u64,
     /// The number of counters that were kept from going backwards since the server began.
     pub(super) held: u64,
@@ -102,9 +102,14 @@ impl Samples {
         recent.clone()
     }
 
-    /// Begins a stream of samples, with lines or without. They go on as long as it exists.
-    pub(super) fn stream(&self, lines: bool) -> SampleStream {
+    /// Begins a stream of samples, with lines or without. They go on as long as it exists. `None` if there are too
+    /// many, which leaves connections to those who want no stream.
+    pub(super) fn stream(&self, lines: bool) -> Option<SampleStream> {
+        const STREAMS: usize = 128;
         let mut demand = lock(&self.demand.0);
+        if demand.streams == STREAMS {
+            return None;
+        }
         demand.streams += 1;
         demand.line_streams += usize::from(lines);
         drop(demand);
@@ -113,11 +118,11 @@ impl Samples {
         let stale = latest
             .as_ref()
             .filter(|s| s.began.elapsed() > self.pace.max_age);
-        SampleStream {
+        Some(SampleStream {
             last: stale.map_or(0, |sample| sample.number),
             samples: self.clone(),
             lines,
-        }
+        })
     }
 }
 

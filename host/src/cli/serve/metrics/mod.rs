@@ -138,7 +138,7 @@ impl Scrape {
             ),
             (
                 "eventout_sample_errors_total",
-                "Containers, and whole samples, that could not be read",
+                "Whole samples, containers, and parts of them that could not be read",
                 Some(sample.errors.into()),
             ),
             (
