@@ -36,8 +36,12 @@ impl Server {
     }
 
     fn spawn(command: &mut Command) -> Self {
+        Self::listen(command, "127.0.0.1:0")
+    }
+
+    fn listen(command: &mut Command, address: &str) -> Self {
         let mut child = command
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", address])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -45,6 +49,10 @@ impl Server {
         let mut stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
         let mut line = String::new();
         stderr.read_line(&mut line).expect("it prints UTF-8");
+        if line.starts_with("warning: whoever can connect") {
+            line.clear();
+            stderr.read_line(&mut line).expect("it prints UTF-8");
+        }
         let address = line.trim().strip_prefix("note: serving http://");
         let address = address.and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address: {line}"));
@@ -1221,6 +1229,59 @@ impl Drop for Containers {
     }
 }
 
+/// A network namespace with a link to that of the tests, which goes when this does.
+struct Network {
+    name: String,
+    address: String,
+}
+
+impl Network {
+    /// Makes one, whose address has that number. Addresses are of those for measurements (RFC 2544).
+    fn new(number: usize) -> Self {
+        let name = format!("ev{}x{number}", std::process::id());
+        let address = format!("198.18.213.{}", 4 * number + 2);
+        let network = Self { name, address };
+        let Self { name, address } = &network;
+        ip(&format!("netns add {name}"));
+        ip(&format!(
+            "link add {name} type veth peer name eth0 netns {name}"
+        ));
+        ip(&format!(
+            "addr add 198.18.213.{}/30 dev {name}",
+            4 * number + 1
+        ));
+        ip(&format!("link set {name} up"));
+        ip(&format!("-n {name} addr add {address}/30 dev eth0"));
+        ip(&format!("-n {name} link set eth0 up"));
+        network
+    }
+
+    /// Starts a server in it, which sees all else of the machine.
+    fn serve(&self, source: &str) -> Server {
+        let program = Eventout::new().into_command();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{}", self.name))
+            .arg(program.get_program())
+            .args(["--source", source, "serve"]);
+        Server::listen(&mut command, &format!("{}:0", self.address))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["netns", "delete", &self.name])
+            .output();
+    }
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+}
+
 /// A Prometheus that scrapes servers each second, which goes when this does.
 struct Prometheus {
     server: Server,
@@ -1313,7 +1374,7 @@ fn prometheus_has_the_sums_of_the_command_line() {
         Ok(runsc) => runsc,
         Err(missing) => return assert!(!can_run(&missing)),
     };
-    if !can_run(&missing(&["runc", "busybox"])) {
+    if !can_run(&missing(&["runc", "busybox", "ip", "nsenter"])) {
         return;
     }
     let Some(program) = prometheus("prometheus") else {
@@ -1326,9 +1387,8 @@ fn prometheus_has_the_sums_of_the_command_line() {
         ("runc", runc.source()),
         ("gvisor", pod.source()),
     ];
-    let servers = sources
-        .each_ref()
-        .map(|(_, source)| Server::start(source, &[]));
+    let networks = [0, 1, 2].map(Network::new);
+    let servers = [0, 1, 2].map(|at| networks[at].serve(&sources[at].1));
     let jobs: Vec<_> = sources.iter().map(|(job, _)| *job).zip(&servers).collect();
     let prometheus = Prometheus::start(&program, &jobs);
     for (job, source) in &sources {
