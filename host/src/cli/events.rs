@@ -17,6 +17,7 @@ use super::args::{EventsArgs, LineFormat};
 use super::diagnostics::clean;
 use super::output::Output;
 use super::stream::{Emit, LineSource, run_stream};
+use super::too_large::TooLarge;
 
 /// Prints events of containers.
 pub(crate) fn run(args: &EventsArgs, source: Box<dyn Source>, out: &mut Output) -> Result<()> {
@@ -126,17 +127,14 @@ impl LineSource for EventStream {
                 (None, None) => now.stats_json(&id, None),
             };
             let is_alive = line.is_ok();
-            too_large.add(sandbox, line.as_ref().err());
+            too_large.add(sandbox.as_deref(), line.as_ref().err());
             emit(&id, line);
             if self.oom && is_alive {
                 alive.push(id);
             }
         }
-        for (id, skipped) in too_large.skipped {
-            let why = "its sandbox exceeds the limits of the component";
-            let e = Error::new(ErrorKind::Limit, why);
-            let what = format!("cannot get stats of {skipped} containers, from {id:?} on");
-            emit(&id, Err(e.context(what)));
+        for (id, e) in too_large.errors() {
+            emit(&id, Err(e));
         }
         for id in alive {
             // Those that are watched already stay so; the others may be by now.
@@ -162,75 +160,5 @@ impl LineSource for EventStream {
         let oom = self.events.oom_events();
         let kills = oom.map_or_else(Vec::new, OomEvents::drain).into_iter();
         kills.map(|id| self.events.oom_json(&id)).collect()
-    }
-}
-
-/// The sandboxes that exceed the limits of the component whatever container a call is about. The rest of their
-/// containers is skipped, as the cost of each call grows with the sandbox.
-#[derive(Default)]
-struct TooLarge {
-    /// The sandbox of the last call.
-    sandbox: Option<String>,
-    /// The number of calls in a row that have exceeded a limit.
-    exceeded: usize,
-    /// The first container that was skipped of each such sandbox, and how many were.
-    skipped: Vec<(String, usize)>,
-}
-
-impl TooLarge {
-    /// The number of calls after which the rest is skipped.
-    const CALLS: usize = 16;
-
-    /// Returns whether the container is to be skipped.
-    fn skips(&mut self, id: &str, sandbox: Option<&str>) -> bool {
-        if sandbox.is_none() || self.sandbox.as_deref() != sandbox || self.exceeded < Self::CALLS {
-            return false;
-        }
-        if self.exceeded == Self::CALLS {
-            self.exceeded += 1;
-            self.skipped.push((id.to_owned(), 0));
-        }
-        if let Some((_, count)) = self.skipped.last_mut() {
-            *count += 1;
-        }
-        true
-    }
-
-    /// Takes the result of a call about a container of that sandbox.
-    fn add(&mut self, sandbox: Option<String>, error: Option<&Error>) {
-        let exceeded = error.is_some_and(|e| e.kind() == ErrorKind::Limit);
-        self.exceeded = match exceeded {
-            true if self.sandbox == sandbox => self.exceeded + 1,
-            exceeded => usize::from(exceeded),
-        };
-        self.sandbox = sandbox;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rest_of_a_sandbox_that_exceeds_limits_is_skipped() {
-        let mut too_large = TooLarge::default();
-        let error = Error::new(ErrorKind::Limit, "too much");
-        let mut called = Vec::new();
-        for container in 0..1000 {
-            let id = container.to_string();
-            let sandbox = (container / 100).to_string();
-            if too_large.skips(&id, Some(&sandbox)) {
-                continue;
-            }
-            called.push(container);
-            // In the sandbox 5, each call of 10 succeeds.
-            let fails = container / 100 % 2 == 1 && !(container / 100 == 5 && container % 10 == 0);
-            too_large.add(Some(sandbox), fails.then_some(&error));
-        }
-        assert_eq!(called.len(), 600 + 4 * 16);
-        let skipped = ["116", "316", "716", "916"].map(|id| (id.to_owned(), 84));
-        assert_eq!(too_large.skipped, skipped);
-        // Containers that were named are always tried.
-        assert!(!too_large.skips("x", None));
     }
 }

@@ -14,5 +14,6 @@ mod repeats;
 pub(crate) mod serve;
 mod signals;
 mod stream;
+mod too_large;
 pub(crate) mod top;
 pub(crate) mod view;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use eventout::{ContainerInfo, Details, Error, ErrorKind, Monitor, OomEvents, Result};
 
+use super::too_large::TooLarge;
 use hold::Hold;
 pub(crate) use rates::Rates;
 pub(crate) use usage::{Device, Hugetlb, Pressure, Usage};
@@ -114,14 +115,20 @@ impl Viewer {
         let mut containers = Vec::with_capacity(listed.len());
         // A sandbox is read once, with the first of its containers.
         let mut sandboxes = HashMap::new();
+        let mut too_large = TooLarge::default();
         for info in listed {
+            if too_large.skips(&info.id, Some(&info.sandbox)) {
+                continue;
+            }
             let instant = match sandboxes.get(&info.sandbox) {
                 Some(instant) => *instant,
                 None => *sandboxes
                     .entry(info.sandbox.clone())
                     .or_insert_with(Instant::now),
             };
-            let event = match sample.stats(&info.id) {
+            let event = sample.stats(&info.id);
+            too_large.add(Some(&info.sandbox), event.as_ref().err());
+            let event = match event {
                 Ok(event) => event,
                 Err(e) => {
                     // One that has ended meanwhile is no error.
@@ -145,6 +152,7 @@ impl Viewer {
                 info,
             });
         }
+        errors.extend(too_large.errors().map(|(_, e)| e));
         errors.extend(self.watch_oom_kills(&mut containers));
         errors.append(&mut self.monitor.warnings());
         self.hold.apply(&mut containers);
