@@ -26,8 +26,8 @@ pub(super) struct Scenario {
     next: usize,
     /// The sandboxes of the current sample.
     sandboxes: Vec<Arc<Snapshot>>,
-    /// The sandbox of each container, as an index, and its details.
-    by_container: HashMap<String, (usize, Arc<Details>)>,
+    /// The sandbox of each container, as an index, and its details if it has some.
+    by_container: HashMap<String, (usize, Option<Arc<Details>>)>,
     /// Set if the current sample, at first the first one, has been played.
     played: bool,
 }
@@ -84,7 +84,8 @@ impl Scenario {
                     let format = sandbox.format;
                     let containers = sandbox.containers.iter_mut();
                     containers.map(move |container| {
-                        let details = details(format, container.details.take());
+                        let recorded = container.details.take();
+                        let details = recorded.map(|recorded| details(format, *recorded));
                         (container.id.clone(), (at, details))
                     })
                 });
@@ -122,8 +123,7 @@ fn parse(line: &[u8]) -> Result<Vec<Snapshot>, String> {
 }
 
 /// Returns the details of a container, of which the runtime follows from the format.
-fn details(format: Format, recorded: Option<Box<Details>>) -> Arc<Details> {
-    let mut details = recorded.unwrap_or_default();
+fn details(format: Format, mut details: Details) -> Arc<Details> {
     details.runtime.get_or_insert_with(|| {
         let runtime = match format {
             Format::Gvisor => RuntimeKind::Gvisor,
@@ -131,7 +131,7 @@ fn details(format: Format, recorded: Option<Box<Details>>) -> Arc<Details> {
         };
         runtime.name().to_owned()
     });
-    Arc::from(details)
+    Arc::new(details)
 }
 
 impl Source for Scenario {
@@ -163,9 +163,12 @@ impl Source for Scenario {
     }
 
     fn details(&mut self, container: &str) -> Result<Arc<Details>> {
-        let known = self.by_container.get(container);
-        let details = known.map(|(_, details)| Arc::clone(details));
-        details.ok_or_else(|| error!(ContainerNotFound, "this sample does not have it"))
+        let (at, known) = self
+            .by_container
+            .get(container)
+            .ok_or_else(|| error!(ContainerNotFound, "this sample does not have it"))?;
+        let unknown = || details(self.sandboxes[*at].format, Details::default());
+        Ok(known.clone().unwrap_or_else(unknown))
     }
 }
 
