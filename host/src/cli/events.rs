@@ -139,8 +139,10 @@ impl LineSource for EventStream {
         for id in alive {
             // Those that are watched already stay so; the others may be by now.
             let oom = self.events.oom_events();
+            let failed = oom.and_then(|oom| oom.watch(&id).err());
+            // One that has ended meanwhile is no error.
             self.unwatched
-                .extend(oom.and_then(|oom| oom.watch(&id).err()));
+                .extend(failed.filter(|e| e.kind() != ErrorKind::ContainerNotFound));
         }
         Ok(())
     }
