@@ -1,4 +1,4 @@
-//! A soak: streams of cgroups that come and go, with OOM kills in them.
+//! A soak: streams and scrapes of cgroups that come and go, with OOM kills in them.
 //!
 //! It takes 20 s, or as long as `EVENTOUT_SOAK` says, and prints a table:
 //!
@@ -7,7 +7,8 @@
 //! ```
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -206,6 +207,8 @@ impl Log {
 struct Stream {
     name: &'static str,
     process: Process,
+    /// The code that it exits with after SIGTERM.
+    code: i32,
     log: Arc<Mutex<Log>>,
     stdout: JoinHandle<()>,
     stderr: JoinHandle<String>,
@@ -225,12 +228,48 @@ impl Stream {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut stderr = child.stderr.take().expect("it is piped");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        Self::read(name, Process(child), 143, stdout, stderr)
+    }
+
+    /// Starts a server. Its lines are those of `/events`. Returns its address, too.
+    fn serve(parent: &Path) -> (Self, String) {
+        let source = format!("cgroup:{}", parent.display());
+        let mut command = Eventout::new().into_command();
+        command
+            .args(["--source", &source, "serve", "--listen", "127.0.0.1:0"])
+            .args(["--interval", "500ms"])
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("it prints UTF-8");
+        let address = line.trim().strip_prefix("note: serving http://");
+        let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
+        let mut lines = BufReader::new(request(&address, "/events").expect("it listens"));
+        // The head.
+        while line.trim() != "" {
+            line.clear();
+            lines.read_line(&mut line).expect("it prints UTF-8");
+        }
+        let name = "serve: /events --all";
+        let stream = Self::read(name, Process(child), 0, lines, stderr);
+        (stream, address)
+    }
+
+    fn read(
+        name: &'static str,
+        process: Process,
+        code: i32,
+        stdout: impl BufRead + Send + 'static,
+        mut stderr: impl BufRead + Send + 'static,
+    ) -> Self {
         let log = Arc::new(Mutex::new(Log::default()));
         let shared = Arc::clone(&log);
         Self {
             name,
-            process: Process(child),
+            process,
+            code,
             log,
             stdout: thread::spawn(move || {
                 for line in stdout.lines() {
@@ -266,7 +305,7 @@ impl Stream {
         let status = self.process.0.wait().expect("it ends");
         assert_eq!(
             (status.code(), status.signal()),
-            (Some(143), None),
+            (Some(self.code), None),
             "{name}"
         );
         self.stdout.join().expect("it read all lines");
@@ -300,6 +339,25 @@ impl Stream {
         // One that leaked 40 bytes for each cgroup would exceed it within half an hour.
         assert!(memory.last <= memory.first + 1024, "{name}: KiB");
         assert!(descriptors.last <= descriptors.first * 11 / 10, "{name}");
+    }
+}
+
+/// Sends a request.
+fn request(address: &str, path: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    Ok(stream)
+}
+
+/// Scrapes a server.
+fn scrape(address: &str) {
+    let mut text = String::new();
+    let response = request(address, "/metrics").and_then(|mut s| s.read_to_string(&mut text));
+    response.expect("it responds");
+    // All that stay are there, whatever comes and goes meanwhile.
+    for number in 0..PERMANENT {
+        let series = format!("container_threads{{id=\"{number:07}\"");
+        assert!(text.contains(&series), "{number}: {text}");
     }
 }
 
@@ -366,10 +424,12 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
     let all = ["events", "--interval", "500ms", "--all"];
     let record = ["record", "--interval", "1s", "--all"];
     let parent = &hierarchies.dirs[0];
+    let (server, address) = Stream::serve(parent);
     let mut streams = [
         Stream::start("events --all", parent, &all),
         Stream::start("events ID...", parent, &ids),
         Stream::start("record --all", parent, &record),
+        server,
     ];
     let start = Instant::now();
     let mut last_victim = VICTIM;
@@ -377,7 +437,8 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
         // In turns in a permanent cgroup and in one that goes, every other time at once.
         let is_watched = |number| {
             let watch = |stream: &Stream| stream.log.lock().expect("it goes on").is_watched(number);
-            watch(&streams[0]) && (number >= PERMANENT || watch(&streams[1]))
+            let [all, some, _, server] = &streams;
+            watch(all) && watch(server) && (number >= PERMANENT || watch(some))
         };
         let victim = cgroups.iter_mut().find(|cgroup| {
             let number = cgroup.number;
@@ -403,6 +464,7 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
                 *cgroup = create(&mut lives);
             }
         }
+        scrape(&address);
         for stream in &mut streams {
             stream.measure();
         }
@@ -410,10 +472,12 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
     }
 
     let reported = |stream: &Stream| stream.log.lock().expect("it goes on").oom_kills.clone();
-    wait_until("all OOM kills are reported", 10, || {
-        reported(&streams[0]).values().sum::<u64>() >= kills.values().sum()
-    });
-    assert_eq!(reported(&streams[0]), kills);
+    for stream in [&streams[0], &streams[3]] {
+        wait_until("all OOM kills are reported", 10, || {
+            reported(stream).values().sum::<u64>() >= kills.values().sum()
+        });
+        assert_eq!(reported(stream), kills, "{}", stream.name);
+    }
     let named = BTreeMap::from([(VICTIM, kills[&VICTIM])]);
     assert_eq!(reported(&streams[1]), named);
     println!(

@@ -169,14 +169,17 @@ impl Api {
                     let number = sample.number;
                     match content {
                         Content::Lines => {
-                            sender
-                                .send(sample.lines.clone().unwrap_or_default())
-                                .await?
+                            for lines in samples.oom_kills().into_iter().chain(sample.lines.clone())
+                            {
+                                sender.send(lines).await?;
+                            }
                         }
                         Content::Events => {
-                            let lines = sample.lines.clone().unwrap_or_default();
-                            let events = spawn_blocking(move || events(number, &lines)).await;
-                            sender.send(events.unwrap_or_default()).await?;
+                            for lines in samples.oom_kills().into_iter().chain(sample.lines.clone())
+                            {
+                                let events = spawn_blocking(move || events(number, &lines)).await;
+                                sender.send(events.unwrap_or_default()).await?;
+                            }
                         }
                         Content::Containers => {
                             let json = document(sample).await.unwrap_or_default();

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use eventout::Error;
 use hyper::body::Bytes;
 use sd_notify::NotifyState;
+use tokio::sync::broadcast::{self, error::TryRecvError};
 use tokio::sync::{mpsc, watch};
 
 use super::super::diagnostics::clean;
 use super::super::repeats::Repeats;
-use super::super::view::{View, Viewer};
+use super::super::view::{Lines, View, Viewer};
 
 /// The source at one moment, or why it could not be read.
 pub(super) struct Sample {
@@ -20,7 +21,7 @@ pub(super) struct Sample {
     pub(super) number: u64,
     pub(super) began: Instant,
     pub(super) view: Result<View, String>,
-    /// The lines of `eventout events --all`, if somebody reads them.
+    /// The lines of its events, if somebody reads them.
     pub(super) lines: Option<Bytes>,
     /// How often a whole sample, a container or a part of one could not be read since the server began.
     pub(super) errors: u64,
@@ -45,6 +46,8 @@ pub(super) struct Samples {
     pace: Pace,
     demand: Arc<(Mutex<Demand>, Condvar)>,
     latest: watch::Receiver<Option<Arc<Sample>>>,
+    /// The lines of OOM kills: each is in one sample alone, and a stream may miss that.
+    oom_kills: broadcast::Sender<Bytes>,
 }
 
 /// The demand for samples, by all requests.
@@ -60,17 +63,21 @@ struct Demand {
 impl Samples {
     /// Starts the thread. It logs each error once, not once a sample.
     pub(super) fn start(viewer: Viewer, pace: Pace, log: mpsc::Sender<String>) -> io::Result<Self> {
+        /// How many samples with kills in them a stream may be behind.
+        const BEHIND: usize = 64;
         let (sender, latest) = watch::channel(None);
         let samples = Self {
             pace,
             demand: Arc::default(),
             latest,
+            oom_kills: broadcast::Sender::new(BEHIND),
         };
         let sampler = Sampler {
             viewer,
             pace,
             demand: Arc::clone(&samples.demand),
             latest: sender,
+            oom_kills: samples.oom_kills.clone(),
             log,
             repeats: Repeats::default(),
             number: 0,
@@ -120,6 +127,7 @@ impl Samples {
             .filter(|s| s.began.elapsed() > self.pace.max_age);
         Some(SampleStream {
             last: stale.map_or(0, |sample| sample.number),
+            oom_kills: self.oom_kills.subscribe(),
             samples: self.clone(),
             lines,
         })
@@ -129,6 +137,7 @@ impl Samples {
 /// A stream of samples, each at most once: who is slow misses some.
 pub(super) struct SampleStream {
     samples: Samples,
+    oom_kills: broadcast::Receiver<Bytes>,
     lines: bool,
     /// The number of the last sample.
     last: u64,
@@ -141,6 +150,7 @@ impl SampleStream {
             samples,
             lines,
             last,
+            ..
         } = self;
         let is_next = |sample: &Option<Arc<Sample>>| {
             let next = sample.as_ref().filter(|sample| sample.number > *last);
@@ -149,6 +159,19 @@ impl SampleStream {
         let sample = samples.latest.wait_for(is_next).await.ok()?.clone()?;
         *last = sample.number;
         Some(sample)
+    }
+
+    /// Returns the lines of the OOM kills up to the last sample, of those that it missed, too.
+    pub(super) fn oom_kills(&mut self) -> Vec<Bytes> {
+        let mut kills = Vec::new();
+        loop {
+            match self.oom_kills.try_recv() {
+                Ok(lines) => kills.push(lines),
+                // The oldest of them are gone.
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return kills,
+            }
+        }
     }
 }
 
@@ -166,6 +189,7 @@ struct Sampler {
     pace: Pace,
     demand: Arc<(Mutex<Demand>, Condvar)>,
     latest: watch::Sender<Option<Arc<Sample>>>,
+    oom_kills: broadcast::Sender<Bytes>,
     log: mpsc::Sender<String>,
     repeats: Repeats,
     number: u64,
@@ -223,18 +247,22 @@ impl Sampler {
 
     fn sample(&mut self, lines: bool) -> Sample {
         let began = Instant::now();
-        let mut text = String::new();
+        let mut text = Lines::default();
         let view = match lines {
             true => self.viewer.view_with_lines(&mut text),
             false => self.viewer.view(),
         };
+        if !text.oom_kills.is_empty() {
+            // There may be no stream any more.
+            let _ = self.oom_kills.send(text.oom_kills.into());
+        }
         self.number += 1;
         self.errors += view.as_ref().map_or(1, |view| view.errors.len() as u64);
         self.log(&view);
         Sample {
             number: self.number,
             began,
-            lines: (lines && view.is_ok()).then(|| text.into()),
+            lines: (lines && view.is_ok()).then(|| text.stats.into()),
             view: view.map_err(|e| clean(format_args!("{e:#}"))),
             errors: self.errors,
             held: self.viewer.held(),

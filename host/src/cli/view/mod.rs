@@ -52,6 +52,15 @@ impl Container {
     }
 }
 
+/// The lines of a sample, as `eventout events --all` prints them.
+#[derive(Default)]
+pub(crate) struct Lines {
+    /// The OOM kills since the last view.
+    pub(crate) oom_kills: String,
+    /// The events of the containers.
+    pub(crate) stats: String,
+}
+
 /// Reads views of a source.
 pub(crate) struct Viewer {
     monitor: Monitor,
@@ -96,18 +105,19 @@ impl Viewer {
         self.read(None)
     }
 
-    /// Reads the source now, and appends the lines that `eventout events --all` prints of the same sample.
+    /// Reads the source now, and appends the lines of the same sample.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Source`] if the source cannot be read.
-    pub(crate) fn view_with_lines(&mut self, lines: &mut String) -> Result<View> {
+    pub(crate) fn view_with_lines(&mut self, lines: &mut Lines) -> Result<View> {
         self.read(Some(lines))
     }
 
-    fn read(&mut self, mut lines: Option<&mut String>) -> Result<View> {
+    fn read(&mut self, mut lines: Option<&mut Lines>) -> Result<View> {
         let (instant, time) = (Instant::now(), SystemTime::now());
-        let mut errors = self.drain_oom_kills(lines.as_deref_mut());
+        let mut errors =
+            self.drain_oom_kills(lines.as_deref_mut().map(|lines| &mut lines.oom_kills));
         let mut sample = self.monitor.sample()?;
         let mut listed = sample.containers()?;
         let dropped = listed.len().saturating_sub(self.max_containers);
@@ -141,8 +151,8 @@ impl Viewer {
             if let Some(lines) = &mut lines
                 && let Ok(line) = sample.stats_json(&info.id, None)
             {
-                **lines += &line;
-                lines.push('\n');
+                lines.stats += &line;
+                lines.stats.push('\n');
             }
             let details = sample.details(&info.id).unwrap_or_default();
             containers.push(Container {
@@ -205,6 +215,8 @@ impl Viewer {
                     container.usage.memory.oom_kills = Some(count);
                     counts.insert(id, count);
                 }
+                // It has ended meanwhile.
+                Err(e) if e.kind() == ErrorKind::ContainerNotFound => {}
                 Err(e) => errors.push(e),
             }
         }
