@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use eventout::{ContainerInfo, Details, Result, Source, Status};
-use ratatui::crossterm::terminal;
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -49,8 +49,9 @@ pub(crate) fn run(
             }
         }
         ListFormat::Table => {
-            let width = terminal::size().ok().filter(|_| is_terminal);
-            let width = width.map_or(usize::MAX, |(columns, _)| columns.into());
+            // A terminal that does not know its size has none.
+            let size = tcgetwinsize(io::stdout()).ok().filter(|s| s.ws_col > 0);
+            let width = size.map_or(usize::MAX, |size| size.ws_col.into());
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.unwrap_or_default();
             let rows = containers.iter();
