@@ -263,8 +263,8 @@ fn crossing() {
 /// A line in runc's format with all that runc prints, and 40 entries of memory.stat.
 fn full_line() {
     let goldens = root().join("tests/goldens");
-    let scenario = SourceSpec::Scenario(goldens.join("everything-that-runc-tells.jsonl"));
-    let golden = goldens.join("everything-that-runc-tells.runc");
+    let scenario = SourceSpec::Scenario(goldens.join("every-field-of-runc.jsonl"));
+    let golden = goldens.join("every-field-of-runc.runc");
     let golden = fs::read_to_string(golden).expect("it is committed");
     let component = Component::builtin(limits()).expect("it was compiled for this machine");
     let mut events = Monitor::new(&component, scenario.open().expect("it is valid"));
@@ -444,7 +444,7 @@ fn stream() {
     println!(
         "\n100 containers of a scenario, a line of each every second: {percent:.2} % of a core, at most"
     );
-    println!("{} of memory.", peak.expect("Linux tells it").trim());
+    println!("{} of memory.", peak.expect("Linux counts it").trim());
 }
 
 /// Cgroups of the v1 hierarchies of this machine, empty ones, which go when this does.

@@ -164,7 +164,7 @@ fn stats_type(_: &StatsEvent) -> &'static str {
     "stats"
 }
 
-/// Tells whether Go's `omitempty` leaves out a number: it is 0, or not known.
+/// Returns whether Go's `omitempty` leaves out a number: it is 0, or not known.
 fn is_zero(value: &Option<u64>) -> bool {
     value.unwrap_or(0) == 0
 }

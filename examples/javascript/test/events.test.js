@@ -160,7 +160,7 @@ test('strings are passed unchanged', async () => {
 });
 
 test('what a host measures comes back', async () => {
-  const file = new URL('../../../../tests/goldens/everything-that-runc-tells.jsonl', import.meta.url);
+  const file = new URL('../../../../tests/goldens/every-field-of-runc.jsonl', import.meta.url);
   const host = new SampleHost();
   [host.sample] = readScenario(readFileSync(file, 'utf8'));
   const [{ id, stats }] = host.sample[0].containers;
