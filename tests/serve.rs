@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{Eventout, RUNSC, can_run, detach, missing, root, runsc, wait_until};
+use tests::{Eventout, RUNSC, can_run, detach, lock_machine, missing, root, runsc, wait_until};
 
 /// A server, which goes when this does.
 struct Server {
@@ -1137,6 +1138,8 @@ fn an_address_that_is_taken_is_an_error() {
 
 /// Containers of one runtime, which go when this does.
 struct Containers {
+    /// Which of those of this process it is: several tests have some at a time.
+    number: u32,
     runtime: PathBuf,
     directory: TempDir,
     ids: Vec<String>,
@@ -1148,7 +1151,9 @@ const IDLE: &str = "sleep 1000";
 
 impl Containers {
     fn new(runtime: &Path) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         Self {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             runtime: runtime.to_owned(),
             directory: tempfile::tempdir().expect("a directory"),
             ids: Vec::new(),
@@ -1186,7 +1191,8 @@ impl Containers {
 
     /// Starts a container that runs `script`, and returns its ID.
     fn start(&mut self, name: &str, script: &str, change: impl FnOnce(&mut Value)) -> String {
-        let id = format!("eventout-serve-{}-{name}", std::process::id());
+        let (process, number) = (std::process::id(), self.number);
+        let id = format!("eventout-serve-{process}-{number}-{name}");
         let bundle = self.directory.path().join(format!("bundle-{name}"));
         if !bundle.exists() {
             tests::bundle(&self.runtime, &bundle, script, |spec| {
@@ -1382,6 +1388,7 @@ fn sums(source: &str) -> [f64; 3] {
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn prometheus_has_the_sums_of_the_command_line() {
+    let _machine = lock_machine();
     let runsc = match runsc(RUNSC[1]) {
         Ok(runsc) => runsc,
         Err(missing) => return assert!(!can_run(&missing)),
@@ -1454,6 +1461,7 @@ fn value(metrics: &BTreeMap<String, f64>, metric: &str, id: &str) -> Option<f64>
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn a_container_that_starts_again_is_another_one() {
+    let _machine = lock_machine();
     if !can_run(&missing(&["runc", "busybox"])) {
         return;
     }
@@ -1479,6 +1487,7 @@ fn a_container_that_starts_again_is_another_one() {
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn no_counter_of_a_live_pod_goes_backwards() {
+    let _machine = lock_machine();
     let runsc = match runsc(RUNSC[1]) {
         Ok(runsc) => runsc,
         Err(missing) => return assert!(!can_run(&missing)),
@@ -1508,6 +1517,7 @@ fn no_counter_of_a_live_pod_goes_backwards() {
 #[test]
 #[ignore = "starts containers: tests/run runs it"]
 fn oom_kills_are_counted_and_are_lines() {
+    let _machine = lock_machine();
     if !can_run(&missing(&["runc", "busybox"])) {
         return;
     }
