@@ -226,3 +226,59 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::runtime::Builder;
+    use tokio::sync::mpsc;
+
+    #[test]
+    fn the_connection_that_waits_longest_makes_room() {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let connections = Connections::new();
+            let (sender, mut closed) = mpsc::unbounded_channel();
+            let mut responses = Vec::new();
+            for number in 0..CONNECTIONS {
+                let connection = connections.admit().await.expect("there is room");
+                // 0 has a response under way; that of 1 has ended.
+                match number {
+                    0 => responses.push(connection.respond()),
+                    1 => drop(connection.respond()),
+                    _ => {}
+                }
+                let sender = sender.clone();
+                tokio::spawn(async move {
+                    connection.closed().await;
+                    sender.send(number).expect("it is awaited");
+                });
+            }
+            assert_eq!(connections.count(), CONNECTIONS);
+            for expected in [1, 2, 3] {
+                let connection = connections.admit().await.expect("another one goes");
+                assert_eq!(closed.recv().await, Some(expected));
+                assert_eq!(connections.count(), CONNECTIONS);
+                responses.push(connection.respond());
+                tokio::spawn(async move { connection.closed().await });
+            }
+        });
+    }
+
+    #[test]
+    fn nothing_makes_room_where_all_have_responses_under_way() {
+        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let connections = Connections::new();
+            let mut responses = Vec::new();
+            for _ in 0..CONNECTIONS {
+                let connection = connections.admit().await.expect("there is room");
+                responses.push(connection.respond());
+            }
+            assert!(connections.admit().await.is_none());
+            drop(responses);
+            assert_eq!(connections.count(), 0);
+            assert!(lock(&connections.waiting.connections).is_empty());
+        });
+    }
+}
