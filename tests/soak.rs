@@ -349,8 +349,8 @@ fn request(address: &str, path: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Scrapes a server.
-fn scrape(address: &str) {
+/// Scrapes a server, and checks that no CPU time is below the one of the scrape before.
+fn scrape(address: &str, cpu_times: &mut BTreeMap<u32, f64>) {
     let mut text = String::new();
     let response = request(address, "/metrics").and_then(|mut s| s.read_to_string(&mut text));
     response.expect("it responds");
@@ -359,6 +359,22 @@ fn scrape(address: &str) {
         let series = format!("container_threads{{id=\"{number:07}\"");
         assert!(text.contains(&series), "{number}: {text}");
     }
+    let totals = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("container_cpu_usage_seconds_total{id=\""));
+    let mut now = BTreeMap::new();
+    for total in totals {
+        let (id, _) = total.split_once('"').expect("an ID");
+        let (_, seconds) = total.rsplit_once(' ').expect("a value");
+        let number = id.parse().expect("a number");
+        let seconds: f64 = seconds.parse().expect("a number");
+        let before = cpu_times.get(&number).copied().unwrap_or(0.0);
+        assert!(seconds >= before, "{number}: {seconds} after {before}");
+        assert_eq!(now.insert(number, seconds), None, "{number}");
+    }
+    // Those that have gone are not among them, but for some that went during the sample.
+    assert!(now.len() <= CGROUPS as usize * 11 / 10, "{}", now.len());
+    *cpu_times = now;
 }
 
 /// The means of values at the beginning, after a tenth of the time, and at the end.
@@ -432,6 +448,7 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
         server,
     ];
     let start = Instant::now();
+    let mut cpu_times = BTreeMap::new();
     let mut last_victim = VICTIM;
     while start.elapsed() < duration {
         // In turns in a permanent cgroup and in one that goes, every other time at once.
@@ -464,7 +481,7 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
                 *cgroup = create(&mut lives);
             }
         }
-        scrape(&address);
+        scrape(&address, &mut cpu_times);
         for stream in &mut streams {
             stream.measure();
         }
