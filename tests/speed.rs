@@ -700,7 +700,7 @@ fn starts() {
     let file = directory.path().join("one.jsonl");
     fs::write(&file, serde_json::to_vec(&sandbox(1)).expect("JSON")).expect("a file");
     let id = sandbox(1).root_container;
-    // As it is installed: the linker writes its file in pieces, and pages of such a file take a tenth longer to map.
+    // As it is installed: the linker writes its file in pieces, and pages of such a file take longer to map.
     let installed = directory.path().join("eventout");
     let built = Eventout::new().into_command();
     fs::copy(built.get_program(), &installed).expect("it can be copied");
