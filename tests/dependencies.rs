@@ -1,4 +1,4 @@
-//! What the packages depend on, by the rules of `deny.toml`.
+//! The dependencies of the packages, by the rules of `deny.toml`.
 
 use std::path::Path;
 use std::process::Command;

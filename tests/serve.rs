@@ -8,7 +8,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -1138,8 +1137,6 @@ fn an_address_that_is_taken_is_an_error() {
 
 /// Containers of one runtime, which go when this does.
 struct Containers {
-    /// Which of those of this process it is: several tests have some at a time.
-    number: u32,
     runtime: PathBuf,
     directory: TempDir,
     ids: Vec<String>,
@@ -1151,9 +1148,7 @@ const IDLE: &str = "sleep 1000";
 
 impl Containers {
     fn new(runtime: &Path) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         Self {
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             runtime: runtime.to_owned(),
             directory: tempfile::tempdir().expect("a directory"),
             ids: Vec::new(),
@@ -1191,8 +1186,7 @@ impl Containers {
 
     /// Starts a container that runs `script`, and returns its ID.
     fn start(&mut self, name: &str, script: &str, change: impl FnOnce(&mut Value)) -> String {
-        let (process, number) = (std::process::id(), self.number);
-        let id = format!("eventout-serve-{process}-{number}-{name}");
+        let id = format!("eventout-serve-{}-{name}", std::process::id());
         let bundle = self.directory.path().join(format!("bundle-{name}"));
         if !bundle.exists() {
             tests::bundle(&self.runtime, &bundle, script, |spec| {

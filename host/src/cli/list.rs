@@ -49,7 +49,7 @@ pub(crate) fn run(
             }
         }
         ListFormat::Table => {
-            // A terminal that does not know its size has none.
+            // Some terminals report a width of 0.
             let size = tcgetwinsize(io::stdout()).ok().filter(|s| s.ws_col > 0);
             let width = size.map_or(usize::MAX, |size| size.ws_col.into());
             let now = SystemTime::now().duration_since(UNIX_EPOCH);

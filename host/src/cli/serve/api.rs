@@ -168,17 +168,14 @@ impl Api {
                     };
                     let number = sample.number;
                     match content {
-                        Content::Lines => {
-                            for lines in samples.oom_kills().into_iter().chain(sample.lines.clone())
-                            {
+                        Content::Lines | Content::Events => {
+                            let kills = samples.oom_kills().into_iter();
+                            for mut lines in kills.chain(sample.lines.clone()) {
+                                if content == Content::Events {
+                                    let events = spawn_blocking(move || events(number, &lines));
+                                    lines = events.await.unwrap_or_default().into();
+                                }
                                 sender.send(lines).await?;
-                            }
-                        }
-                        Content::Events => {
-                            for lines in samples.oom_kills().into_iter().chain(sample.lines.clone())
-                            {
-                                let events = spawn_blocking(move || events(number, &lines)).await;
-                                sender.send(events.unwrap_or_default()).await?;
                             }
                         }
                         Content::Containers => {

@@ -23,7 +23,7 @@ pub(super) struct Sample {
     pub(super) view: Result<View, String>,
     /// The lines of its events, if somebody reads them.
     pub(super) lines: Option<Bytes>,
-    /// How often a whole sample, a container or a part of one could not be read since the server began.
+    /// The number of whole samples, containers, and parts of them that could not be read since the server began.
     pub(super) errors: u64,
     /// The number of counters that were kept from going backwards since the server began.
     pub(super) held: u64,
@@ -63,7 +63,7 @@ struct Demand {
 impl Samples {
     /// Starts the thread. It logs each error once, not once a sample.
     pub(super) fn start(viewer: Viewer, pace: Pace, log: mpsc::Sender<String>) -> io::Result<Self> {
-        /// How many samples with kills in them a stream may be behind.
+        /// The number of samples with kills in them that a stream may be behind.
         const BEHIND: usize = 64;
         let (sender, latest) = watch::channel(None);
         let samples = Self {

@@ -116,8 +116,7 @@ impl Viewer {
 
     fn read(&mut self, mut lines: Option<&mut Lines>) -> Result<View> {
         let (instant, time) = (Instant::now(), SystemTime::now());
-        let mut errors =
-            self.drain_oom_kills(lines.as_deref_mut().map(|lines| &mut lines.oom_kills));
+        let mut errors = self.drain_oom_kills(lines.as_deref_mut());
         let mut sample = self.monitor.sample()?;
         let mut listed = sample.containers()?;
         let dropped = listed.len().saturating_sub(self.max_containers);
@@ -177,7 +176,7 @@ impl Viewer {
     }
 
     /// Counts the OOM kills since the last view.
-    fn drain_oom_kills(&mut self, mut lines: Option<&mut String>) -> Vec<Error> {
+    fn drain_oom_kills(&mut self, mut lines: Option<&mut Lines>) -> Vec<Error> {
         let mut errors = Vec::new();
         let Some(counts) = &mut self.oom_kills else {
             return errors;
@@ -187,8 +186,8 @@ impl Viewer {
             if let Some(lines) = &mut lines {
                 match self.monitor.oom_json(&id) {
                     Ok(line) => {
-                        **lines += &line;
-                        lines.push('\n');
+                        lines.oom_kills += &line;
+                        lines.oom_kills.push('\n');
                     }
                     Err(e) => errors.push(e),
                 }
