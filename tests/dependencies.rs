@@ -3,18 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-use tests::{can_run, root};
+use tests::{installed, root};
 
 #[test]
 fn licences_and_registries_of_all_dependencies_are_allowed() {
-    let installed = root().join("target/tools/cargo-deny/bin/cargo-deny");
-    let missing = "there is no cargo-deny (see tests/run)";
-    if !can_run(if installed.exists() { "" } else { missing }) {
+    let Some(cargo_deny) = installed("target/tools/cargo-deny/bin/cargo-deny") else {
         return;
-    }
+    };
     let check = |directory: &Path| {
         // Advisories are news: `.github/workflows/ci.yml` looks for them, each week too.
-        let mut check = Command::new(&installed);
+        let mut check = Command::new(&cargo_deny);
         check.args(["--locked", "--log-level=error", "check"]);
         check.args(["bans", "licenses", "sources"]);
         check.current_dir(directory).output().expect("it runs")

@@ -13,7 +13,7 @@ use std::{env, thread};
 
 use serde_json::Value;
 use tempfile::tempdir;
-use tests::{Eventout, between, can_run, judge, lock_machine, missing, root};
+use tests::{Eventout, between, can_run, installed, judge, lock_machine, missing, root};
 
 fn scenario() -> PathBuf {
     root().join("tests/embeddings.jsonl")
@@ -21,9 +21,7 @@ fn scenario() -> PathBuf {
 
 /// Returns a file that the build of an example leaves. `None` if it is not built.
 fn built(file: &str) -> Option<PathBuf> {
-    let path = root().join("target").join(file);
-    let absent = format!("target/{file} is not built (see tests/run)");
-    can_run(if path.exists() { "" } else { &absent }).then_some(path)
+    installed(Path::new("target").join(file))
 }
 
 fn output(command: &mut Command) -> Output {

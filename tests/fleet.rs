@@ -2,24 +2,18 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::BufReader;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{Eventout, can_run, root, run, wait_until};
+use tests::{Eventout, installed, root, run, served_address, wait_until};
 
 /// A program of Debian's package of Prometheus, where `tests/run` has put it.
 fn prometheus(name: &str) -> Option<PathBuf> {
-    let path = root().join("target/tools/prometheus/usr/bin").join(name);
-    can_run(if path.exists() {
-        ""
-    } else {
-        "there is no Prometheus (see tests/run)"
-    })
-    .then_some(path)
+    installed(Path::new("target/tools/prometheus/usr/bin").join(name))
 }
 
 fn example(file: &str) -> PathBuf {
@@ -103,11 +97,9 @@ fn each_alert_has_a_test() {
 
 #[test]
 fn kubernetes_has_a_schema_for_the_manifest() {
-    let validate = root().join("target/examples/fleet/bin/kubernetes-validate");
-    let missing = "target/examples/fleet is not there (see tests/run)";
-    if !can_run(if validate.exists() { "" } else { missing }) {
+    let Some(validate) = installed("target/examples/fleet/bin/kubernetes-validate") else {
         return;
-    }
+    };
     let manifest = example("kubernetes.yml");
     run(Command::new(validate)
         .args(["--strict", "--no-warn"])
@@ -251,15 +243,7 @@ fn serve(directory: &Path) -> (Process, String) {
     command.args(["serve", "--listen=127.0.0.1:0", "--max-age=100ms"]);
     let mut server = Process(command.stderr(Stdio::piped()).spawn().expect("it runs"));
     let mut stderr = BufReader::new(server.0.stderr.take().expect("a pipe"));
-    let mut line = String::new();
-    let address = loop {
-        line.clear();
-        let length = stderr.read_line(&mut line).expect("it can be read");
-        assert!(length > 0, "it has ended");
-        if let Some((_, address)) = line.trim_end().split_once("http://") {
-            break address.to_owned();
-        }
-    };
+    let address = served_address(&mut stderr).to_string();
     // As long as somebody could read it, it can be written to.
     server.0.stderr = Some(stderr.into_inner());
     (server, address)

@@ -5,6 +5,8 @@ mod command;
 mod plugin;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -104,6 +106,34 @@ pub fn can_run(missing: &str) -> bool {
     // Past the capture of the test runner.
     let _ = fs::write("/dev/stderr", format!("NOT RUN: {missing}\n"));
     false
+}
+
+/// Returns a file that `tests/run` makes, by its path in the workspace. `None` if it has not.
+///
+/// # Panics
+///
+/// As [`can_run`].
+pub fn installed(file: impl AsRef<Path>) -> Option<PathBuf> {
+    let path = root().join(&file);
+    let absent = format!("{} is not there (see tests/run)", file.as_ref().display());
+    can_run(if path.exists() { "" } else { &absent }).then_some(path)
+}
+
+/// Reads the address of `eventout serve` from its standard error, and the warning that may precede it.
+///
+/// # Panics
+///
+/// If it prints anything else.
+pub fn served_address(stderr: &mut impl BufRead) -> SocketAddr {
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("it prints UTF-8");
+    if line.starts_with("warning: whoever can connect") {
+        line.clear();
+        stderr.read_line(&mut line).expect("it prints UTF-8");
+    }
+    let address = line.trim().strip_prefix("note: serving http://");
+    let address = address.and_then(|address| address.parse().ok());
+    address.unwrap_or_else(|| panic!("no address: {line}"))
 }
 
 /// Returns what keeps containers of these tools from running here. Empty if nothing does.

@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{Eventout, RUNSC, can_run, detach, lock_machine, missing, root, runsc, wait_until};
+use tests::{
+    Eventout, RUNSC, can_run, detach, installed, lock_machine, missing, root, runsc,
+    served_address, wait_until,
+};
 
 /// A server, which goes when this does.
 struct Server {
@@ -47,15 +50,7 @@ impl Server {
             .spawn()
             .expect("the program runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
-        let mut line = String::new();
-        stderr.read_line(&mut line).expect("it prints UTF-8");
-        if line.starts_with("warning: whoever can connect") {
-            line.clear();
-            stderr.read_line(&mut line).expect("it prints UTF-8");
-        }
-        let address = line.trim().strip_prefix("note: serving http://");
-        let address = address.and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address: {line}"));
+        let address = served_address(&mut stderr);
         let log: Arc<Mutex<String>> = Arc::default();
         let copy = Arc::clone(&log);
         thread::spawn(move || {
@@ -332,14 +327,7 @@ fn metrics_have_the_names_and_units_of_cadvisor() {
 
 /// A program of Prometheus, where `tests/run` has put it.
 fn prometheus(name: &str) -> Option<PathBuf> {
-    let program = root().join("target/tools/prometheus/usr/bin").join(name);
-    let there = program.exists();
-    can_run(if there {
-        ""
-    } else {
-        "there is no Prometheus (see tests/run)"
-    })
-    .then_some(program)
+    installed(Path::new("target/tools/prometheus/usr/bin").join(name))
 }
 
 /// Runs a program with that text as standard input, and returns what it prints.

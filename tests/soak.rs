@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use serde_json::Value;
-use tests::{Eventout, can_run, missing, run, wait_until};
+use tests::{Eventout, can_run, missing, run, served_address, wait_until};
 
 /// The number of cgroups at any time.
 const CGROUPS: u32 = 200;
@@ -233,7 +233,7 @@ impl Stream {
     }
 
     /// Starts a server. Its lines are those of `/events`. Returns its address, too.
-    fn serve(parent: &Path) -> (Self, String) {
+    fn serve(parent: &Path) -> (Self, SocketAddr) {
         let source = format!("cgroup:{}", parent.display());
         let mut command = Eventout::new().into_command();
         command
@@ -242,12 +242,10 @@ impl Stream {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut line = String::new();
-        stderr.read_line(&mut line).expect("it prints UTF-8");
-        let address = line.trim().strip_prefix("note: serving http://");
-        let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
-        let mut lines = BufReader::new(request(&address, "/events").expect("it listens"));
+        let address = served_address(&mut stderr);
+        let mut lines = BufReader::new(request(address, "/events").expect("it listens"));
         // The head.
+        let mut line = "head".to_owned();
         while line.trim() != "" {
             line.clear();
             lines.read_line(&mut line).expect("it prints UTF-8");
@@ -343,14 +341,14 @@ impl Stream {
 }
 
 /// Sends a request.
-fn request(address: &str, path: &str) -> io::Result<TcpStream> {
+fn request(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     Ok(stream)
 }
 
 /// Scrapes a server, and checks that no CPU time is below the one of the scrape before.
-fn scrape(address: &str, cpu_times: &mut BTreeMap<u32, f64>) {
+fn scrape(address: SocketAddr, cpu_times: &mut BTreeMap<u32, f64>) {
     let mut text = String::new();
     let response = request(address, "/metrics").and_then(|mut s| s.read_to_string(&mut text));
     response.expect("it responds");
@@ -481,7 +479,7 @@ fn streams_of_cgroups_that_come_and_go_lose_nothing_and_take_no_more() {
                 *cgroup = create(&mut lives);
             }
         }
-        scrape(&address, &mut cpu_times);
+        scrape(address, &mut cpu_times);
         for stream in &mut streams {
             stream.measure();
         }

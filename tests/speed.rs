@@ -25,7 +25,7 @@ use guest::accounting::Sandbox;
 use guest::json;
 use guest::types::EventOut;
 use tempfile::tempdir;
-use tests::{Eventout, RUNSC, artifact, detach, judge, missing, root, runsc};
+use tests::{Eventout, RUNSC, artifact, detach, judge, missing, root, runsc, served_address};
 
 /// A sandbox of so many containers, as a gVisor pod: IDs as containerd makes them.
 fn sandbox(containers: u64) -> Snapshot {
@@ -598,11 +598,9 @@ impl Server {
         let mut command = call.into_command();
         command.stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
-        let mut line = String::new();
         let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        stderr.read_line(&mut line).expect("it goes on");
-        let (_, address) = line.trim().split_once("http://").expect("an address");
-        Self(child, address.parse().expect("an address"))
+        let address = served_address(&mut stderr);
+        Self(child, address)
     }
 
     /// Reads the metrics, and returns how many there are of tasks.
