@@ -68,6 +68,9 @@ const pressure = (avg10) => {
   return { some: data, full: data };
 };
 
+/** A counter that grows by `step` for each sample, and by a quarter more or less in turns, so that its rate never stays. */
+const uneven = (step, at) => step * at + (at % 2) * step / 4;
+
 /** A pod of gVisor, one of runc with everything, and containers with hostile names. */
 const POD = scenario('pod.jsonl', 3000, (at) => [
   {
@@ -78,7 +81,7 @@ const POD = scenario('pod.jsonl', 3000, (at) => [
       {
         id: 'f00d',
         pids_count: 3,
-        cpu_usage: 20e6 * at,
+        cpu_usage: uneven(20e6, at),
         details: { name: 'web', pod: 'web-0', namespace: 'shop', image: 'example/web:1', started: 1764000000000000000 },
       },
     ],
@@ -87,15 +90,15 @@ const POD = scenario('pod.jsonl', 3000, (at) => [
     format: 'runc',
     root_container: 'db',
     memory_usage: 50 << 20,
-    cgroup_cpu_usage: 60e6 * at,
+    cgroup_cpu_usage: uneven(60e6, at),
     containers: [{
       id: 'db',
       pids_count: 12,
-      cpu_usage: 60e6 * at,
+      cpu_usage: uneven(60e6, at),
       details: { pod: 'db-0', namespace: 'shop' },
       stats: {
         cpu: {
-          usage: { total: 60e6 * at, user: 40e6 * at, kernel: 20e6 * at },
+          usage: { total: uneven(60e6, at), user: 40e6 * at, kernel: 20e6 * at },
           throttling: { periods: 2 * at, throttled_periods: at, throttled_time: 1e6 * at },
           psi: pressure(1234),
         },
@@ -249,6 +252,8 @@ test('the page', async (t) => {
     const memory = page.locator('figure').filter({ has: page.getByRole('heading', { name: 'Memory' }) });
     await memory.getByText('Values').click();
     const latest = memory.locator('tbody tr').first().locator('td');
+    // A browser says in a task of its own that details have been opened.
+    await latest.first().waitFor();
     assert.deepEqual((await latest.allInnerTexts()).slice(1), ['50.0 MiB', '100 MiB']);
     const lines = await memory.locator('.chart path').evaluateAll((paths) => paths.map((path) => path.getAttribute('d')));
     // Half as high as the limit, which is at the top.
@@ -259,7 +264,7 @@ test('the page', async (t) => {
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'hidden' });
     assert.equal(await page.evaluate(() => document.activeElement.title), 'db');
-    assert.equal(page.url(), server.url);
+    await page.waitForURL(server.url);
   });
 
   await t.test('can be used by everybody, and on a phone', async () => {
@@ -290,7 +295,7 @@ test('the page', async (t) => {
     server = await serve(POD, server.port);
     await page.locator('#lost').waitFor({ state: 'hidden' });
     await until('#state', 'Connected');
-    const others = complaints.filter((complaint) => !/ERR_(CONNECTION_REFUSED|INCOMPLETE_CHUNKED_ENCODING|CONNECTION_RESET)/.test(complaint));
+    const others = complaints.filter((complaint) => !/net::ERR_/.test(complaint));
     assert.deepEqual(others, []);
     complaints = [];
   });
