@@ -210,7 +210,7 @@ json_object *find_container(json_object *sandbox, wasm_name_t id)
 static void check_sandbox(json_object *sandbox, json_object *sample)
 {
 	char keys[][KEY] = {"format", "root_container", "memory_usage", "cgroup_cpu_usage", "containers"};
-	char container_keys[][KEY] = {"id", "pids_count", "cpu_usage", "stats", "error"};
+	char container_keys[][KEY] = {"id", "pids_count", "cpu_usage", "stats", "error", "details"};
 	expect_keys(sandbox, keys, sizeof keys / KEY);
 	wasm_name_t root = borrow(get_required(sandbox, "root_container", json_type_string));
 	const char *format = json_object_get_string(get(sandbox, "format"));
@@ -228,6 +228,7 @@ static void check_sandbox(json_object *sandbox, json_object *sample)
 		if (first != container)
 			fail("two containers have the ID %s", json_object_to_json_string(id));
 		expect(get(container, "error"), json_type_string);
+		expect(get(container, "details"), json_type_object);
 		json_object *time = get(container, "cpu_usage");
 		if (time) {
 			json_object *pair = json_object_new_array();

@@ -18,6 +18,7 @@ import { EventoutError } from './index.js';
  * @property {bigint} [cpuUsage] Its entry in the result of `cpuUsage`.
  * @property {Facts<Stats>} [stats]
  * @property {string} [error] Every call about this container fails with this message.
+ * @property {unknown} [details] Names and settings, which no component sees.
  */
 
 /**
@@ -36,6 +37,7 @@ const container = record({
   cpuUsage: option(u64),
   stats: option(stats),
   error: option(string),
+  details: option((value) => value),
 });
 
 const sandbox = record({

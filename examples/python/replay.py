@@ -28,6 +28,8 @@ class Container:
     cpu_usage: Nanoseconds | None = None
     stats: Stats | None = None
     error: str | None = None
+    details: object = None
+    """Names and settings, which no component sees."""
 
 
 @dataclass(frozen=True, kw_only=True)

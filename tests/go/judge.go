@@ -59,6 +59,8 @@ type Container struct {
 	CPUUsage  *uint64 `json:"cpu_usage"`
 	Stats     *Stats  `json:"stats"`
 	Error     string  `json:"error"`
+	// No component sees it.
+	Details json.RawMessage `json:"details"`
 }
 
 // Stats is the record `stats` of wit/types.wit, and the types after it are the records in it.

@@ -61,7 +61,8 @@ const one = (stats) => line(`[{"id":"a","pids_count":1,"stats":${stats}}]`);
 test('an integer is exact, or an error', () => {
   const containers = '[{"id":"a","pids_count":9007199254740993,"cpu_usage":18446744073709551615,"stats":null}]';
   const [[sandbox]] = readScenario(line(containers, ',"cgroup_cpu_usage":0'));
-  const container = { id: 'a', pidsCount: 2n ** 53n + 1n, cpuUsage: 2n ** 64n - 1n, stats: undefined, error: undefined };
+  const absent = { stats: undefined, error: undefined, details: undefined };
+  const container = { id: 'a', pidsCount: 2n ** 53n + 1n, cpuUsage: 2n ** 64n - 1n, ...absent };
   assert.deepEqual(sandbox.containers, [container]);
   assert.deepEqual([sandbox.memoryUsage, sandbox.cgroupCpuUsage], [undefined, 0n]);
   for (const value of ['-1', '1.0', '1e3', '18446744073709551616', '"1"', 'true', 'null', '[1]', '9'.repeat(1e6)]) {

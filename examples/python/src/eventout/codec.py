@@ -37,6 +37,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is bool and type(value) is bool:
         return value
+    if hint is object:
+        return value
     # A lone surrogate, as in the name of a file that is not UTF-8, can't cross.
     if hint is str and type(value) is str and value.encode(errors="replace").decode() == value:
         return value
