@@ -40,21 +40,21 @@ pub(crate) fn run(args: &EventsArgs, source: Box<dyn Source>, out: &mut Output) 
         }
         None => (Component::builtin(limits)?, None),
     };
-    let mut events = Monitor::new(&component, source);
+    let mut monitor = Monitor::new(&component, source);
     if !args.stats {
         raise_open_files();
     }
     // IDs are completed once: a stream does not go on with another container of a longer ID.
     let mut ids = Vec::new();
     for id in &args.containers {
-        match events.resolve(id) {
+        match monitor.resolve(id) {
             Ok(id) => ids.push(id),
             Err(e) => out.fail(&e),
         }
     }
     let ids = (!args.all).then_some(ids);
     let mut stream = EventStream {
-        events,
+        monitor,
         oom: !args.stats && args.format != Some(LineFormat::GvisorEventOut) && formatter.is_none(),
         formatter,
         format: args.format,
@@ -92,7 +92,7 @@ pub(super) fn raise_open_files() {
 
 /// The events of containers.
 struct EventStream {
-    events: Monitor,
+    monitor: Monitor,
     /// The component that formats events, if any.
     formatter: Option<Formatter>,
     format: Option<LineFormat>,
@@ -104,11 +104,11 @@ struct EventStream {
 
 impl LineSource for EventStream {
     fn sample(&mut self, ids: Option<&[String]>, emit: &mut Emit<'_>) -> Result<()> {
-        let mut now = self.events.sample()?;
+        let mut sample = self.monitor.sample()?;
         let containers: Vec<_> = match ids {
             Some(ids) => ids.iter().map(|id| (id.clone(), None)).collect(),
             None => {
-                let all = now.containers()?.into_iter();
+                let all = sample.containers()?.into_iter();
                 all.map(|listed| (listed.id, Some(listed.sandbox)))
                     .collect()
             }
@@ -120,11 +120,13 @@ impl LineSource for EventStream {
                 continue;
             }
             let line = match (&mut self.formatter, self.format) {
-                (Some(formatter), _) => now.stats(&id).and_then(|event| formatter.format(&event)),
-                (None, Some(LineFormat::GvisorEventOut)) => now.event_json(&id),
-                (None, Some(LineFormat::Gvisor)) => now.stats_json(&id, Format::Gvisor),
-                (None, Some(LineFormat::Runc)) => now.stats_json(&id, Format::Runc),
-                (None, None) => now.stats_json(&id, None),
+                (Some(formatter), _) => {
+                    sample.stats(&id).and_then(|event| formatter.format(&event))
+                }
+                (None, Some(LineFormat::GvisorEventOut)) => sample.event_json(&id),
+                (None, Some(LineFormat::Gvisor)) => sample.stats_json(&id, Format::Gvisor),
+                (None, Some(LineFormat::Runc)) => sample.stats_json(&id, Format::Runc),
+                (None, None) => sample.stats_json(&id, None),
             };
             let is_alive = line.is_ok();
             too_large.add(sandbox.as_deref(), line.as_ref().err());
@@ -136,31 +138,28 @@ impl LineSource for EventStream {
         for (id, e) in too_large.errors() {
             emit(&id, Err(e));
         }
-        for id in alive {
-            // Those that are watched already stay so; the others may be by now.
-            let oom = self.events.oom_events();
-            let failed = oom.and_then(|oom| oom.watch(&id).err());
-            // One that has ended meanwhile is no error.
-            self.unwatched
-                .extend(failed.filter(|e| e.kind() != ErrorKind::ContainerNotFound));
+        if let Some(oom) = self.monitor.oom_events() {
+            // Watching again does nothing, and what failed is tried again.
+            let failed = alive.iter().filter_map(|id| oom.watch(id).err());
+            self.unwatched.extend(failed);
         }
         Ok(())
     }
 
     fn warnings(&mut self) -> Vec<Error> {
-        let mut warnings = self.events.warnings();
+        let mut warnings = self.monitor.warnings();
         warnings.append(&mut self.unwatched);
         warnings
     }
 
     fn event_fd(&mut self) -> Option<BorrowedFd<'_>> {
-        let oom: &dyn OomEvents = self.events.oom_events()?;
+        let oom: &dyn OomEvents = self.monitor.oom_events()?;
         oom.fd()
     }
 
     fn pending(&mut self) -> Vec<Result<String>> {
-        let oom = self.events.oom_events();
+        let oom = self.monitor.oom_events();
         let kills = oom.map_or_else(Vec::new, OomEvents::drain).into_iter();
-        kills.map(|id| self.events.oom_json(&id)).collect()
+        kills.map(|id| self.monitor.oom_json(&id)).collect()
     }
 }

@@ -97,7 +97,8 @@ pub trait OomEvents {
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Watches a container, of which there was a snapshot, from now on and until it ends or is not read any
-    /// more. Watching it again does nothing. Returns whether it is watched: not, if nobody reports its OOM kills.
+    /// more. Watching it again does nothing. Returns whether it is watched: not, if nobody reports its OOM kills, or if
+    /// it has ended.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, ErrorKind, Result};
 use crate::linux::cgroup::{Cgroup, OomNotifier};
 use crate::text::shorten;
 
@@ -79,10 +79,14 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
         let opened;
         let container = match self.open.get(id) {
             Some(entry) => &entry.container,
-            None => {
-                opened = open()?;
-                &opened
-            }
+            None => match open() {
+                Ok(container) => {
+                    opened = container;
+                    &opened
+                }
+                Err(e) if e.kind() == ErrorKind::ContainerNotFound => return Ok(false),
+                Err(e) => return Err(e),
+            },
         };
         self.notifier
             .observe(id, container.as_ref())

@@ -242,11 +242,11 @@ impl OomEvents for Runtimes {
             let open = || Err(error!(Source, "it is not open"));
             return self.running.watch(container, open);
         }
-        let (dir, _) = self.find(container)?;
-        if dir.kind == RuntimeKind::Gvisor {
-            return Ok(false);
-        }
-        let running = self.open(&dir, container);
+        let running = match self.find(container) {
+            Ok((dir, _)) if dir.kind == RuntimeKind::Gvisor => return Ok(false),
+            Ok((dir, _)) => self.open(&dir, container),
+            Err(e) => Err(e),
+        };
         self.running.watch(container, || running)
     }
 
