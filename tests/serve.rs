@@ -657,6 +657,10 @@ fn events_are_the_lines_of_the_command_line() {
     let events = lines(server.request("/events", "Accept: text/event-stream\r\n"));
     let data = events.filter_map(|line| Some(line.strip_prefix("data: ")?.to_owned()));
     assert_eq!(data.take(expected.len()).collect::<Vec<_>>(), expected);
+
+    let both = "Accept: application/x-ndjson, text/event-stream;q=0.5\r\n";
+    let first = lines(server.request("/events", both)).next();
+    assert!(first.is_some_and(|line| line.starts_with('{')));
 }
 
 #[test]
@@ -714,6 +718,7 @@ fn a_container_is_found_by_its_id_a_prefix_or_its_name() {
     ] {
         let response = server.get(&format!("/containers/{path}"));
         assert_eq!(response.status, status, "{path}");
+        assert_eq!(response.body.contains("\"web\", \"web1\""), status == 409);
         assert!(!response.body.contains('\u{1b}'));
     }
 }
@@ -745,6 +750,7 @@ fn what_there_is_not_is_not_found_and_nothing_can_be_written() {
             (200, ""),
             "{path}"
         );
+        assert!(path != "/" || response.head.contains("content-length: "));
     }
     // What a client sends on is not read.
     let response = send(
@@ -778,9 +784,24 @@ fn requests_for_names_from_elsewhere_are_refused() {
         let response = status(&format!("Host: {host}\r\n"));
         assert_eq!(response, 421, "{host}");
     }
+    let response = server.get_with("/", "Host: node-2\r\n");
+    assert!(
+        response.body.contains("not known as \"node-2\""),
+        "{}",
+        response.body
+    );
     assert_eq!(status("Host: localhost\r\nHost: evil.example\r\n"), 400);
     let target = server.get_with("http://evil.example/containers", "Host: localhost\r\n");
     assert_eq!(target.status, 421);
+    // HTTP/1.1 requires the header.
+    for (version, expected) in ["1.0", "1.1"].into_iter().zip([200, 400]) {
+        let mut stream = server.connect();
+        let head = format!("GET /healthz HTTP/{version}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it is read");
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).expect("it responds");
+        assert_eq!(Response::parse(&text).status, expected, "{version}");
+    }
 }
 
 #[test]
@@ -848,13 +869,19 @@ fn a_source_that_fails_is_reported_once_and_recovers() {
     assert_eq!(metrics["eventout_source_up"], 0.0);
     assert_eq!(metrics["eventout_sample_errors_total"], 4.0);
     assert!(!metrics.keys().any(|name| name.starts_with("container_")));
-    assert_eq!(server.get("/containers").status, 503);
+    let document = server.get("/containers");
+    assert_eq!(document.status, 503);
+    let document: Value = serde_json::from_str(&document.body).expect("it is JSON");
+    assert_eq!(document["source_up"], false);
+    let lines = server.get("/events");
+    assert_eq!(lines.status, 503);
+    assert!(lines.body.contains("cannot list cgroup:"), "{}", lines.body);
     fs::rename(&away, &group).expect("it can be moved");
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(server.metrics()["eventout_source_up"], 1.0);
     let log = || server.log.lock().expect("nobody panics").clone();
     wait_until("it is logged that it happened again", 30, || {
-        log().contains("occurred 4 more times")
+        log().contains(" more times")
     });
     assert_eq!(log().matches("error: ").count(), 1, "{}", log());
 }

@@ -308,6 +308,7 @@ test('the page', async (t) => {
         const copy = structuredClone(sample);
         copy.time += milliseconds;
         const container = copy.containers.find(({ id }) => id === 'db');
+        container.read += 1e6 * Math.abs(milliseconds);
         change(container, container.usage.cpu);
         take(copy);
         found.push([...tracks.values()].find((track) => track.container.id === 'db').points.at(-1).cpu);

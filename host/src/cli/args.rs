@@ -1,6 +1,6 @@
 //! Arguments.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ Examples:
   eventout events --stats web
       Print one event of the container `web`, as `runc events --stats` does.
   eventout --source cgroup events --all --interval 1s
-      Print an event of each cgroup each second.
+      Print an event of each child of the root cgroup, each second.
   eventout --source demo events --all
       Try it without any container.
 
 Exit codes:
-  0 success; 1 an error; 2 wrong usage; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM";
+  0 success; 1 an error; 2 wrong usage; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM (`serve`: 0)";
 
 /// Print stats events of containers, computed by a WebAssembly component.
 ///
@@ -50,7 +50,8 @@ Exit codes:
 pub(crate) struct Cli {
     /// Read from this source: scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT] or gvisor[:ROOT].
     ///
-    /// By default, the runtime that knows the container is found by its state directory.
+    /// By default, the runtime that knows a container is found by its state directory, and commands for all containers
+    /// read those of all runtimes.
     #[arg(long, global = true, value_name = "SPEC")]
     pub(crate) source: Option<SourceSpec>,
 
@@ -95,7 +96,7 @@ Examples:
     /// Show the usage of all containers on the terminal, as `top` does of processes.
     ///
     /// CPU time is in percent of one core, and memory is the working set: usage without the page cache that has not been
-    /// used lately. What is not known, or not yet, is a dash. `h` shows the keys and the columns.
+    /// used lately. A dash is a value that is not known, or not known yet. `h` shows the keys and the columns.
     #[command(after_help = "\
 Examples:
   eventout top
@@ -120,7 +121,7 @@ Examples:
         #[arg(long, conflicts_with = "container")]
         all: bool,
 
-        /// Record one sample and exits.
+        /// Record one sample, and exit.
         #[arg(long, alias = "stats")]
         once: bool,
 
@@ -129,7 +130,7 @@ Examples:
     },
     /// Serve metrics for Prometheus, and a page and JSON with what containers use.
     ///
-    /// Nothing is read unless somebody wants to know. `/metrics` has the names of cAdvisor's metrics, `/` is a page,
+    /// The source is read on request only. `/metrics` has the names of cAdvisor's metrics, `/` is a page,
     /// `/containers` and `/events` are for programs, and `/healthz` says whether the source can be read.
     #[command(after_help = "\
 Examples:
@@ -167,7 +168,7 @@ pub(crate) struct EventsArgs {
     #[arg(long, conflicts_with = "containers")]
     pub(crate) all: bool,
 
-    /// Print one event of each container and exits.
+    /// Print one event of each container, and exit.
     #[arg(long)]
     pub(crate) stats: bool,
 
@@ -192,7 +193,7 @@ pub(crate) struct EventsArgs {
 
 #[derive(Args)]
 pub(crate) struct TopArgs {
-    /// Wait this long from one sample to the next: 1m30s, 500ms, or plain seconds.
+    /// Take samples at this interval: 1m30s, 500ms, or plain seconds.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     pub(crate) interval: Duration,
 
@@ -260,36 +261,45 @@ impl LimitArgs {
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
-    /// Listen on this address. With port 0, it is any that is free.
+    /// Listen on this address. Port 0 chooses a free port.
     ///
     /// Whoever can connect can read all that is served: there is neither encryption nor a password.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:19909")]
     pub(crate) listen: SocketAddr,
 
     /// Serve requests for this name too, besides localhost and the address.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_host)]
     pub(crate) allow_host: Vec<String>,
 
-    /// Give metrics of containers this label, with the value of that annotation.
+    /// Add a label with the value of an annotation to the metrics of containers.
     #[arg(long, value_name = "NAME=ANNOTATION")]
     pub(crate) label: Vec<Label>,
 
-    /// Serve what was read up to this long ago.
+    /// Reuse a sample up to this age.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     pub(crate) max_age: Duration,
 
-    /// Read this often while somebody looks at the page or reads a stream.
+    /// Take samples at this interval while a stream or the page is open.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_interval)]
     pub(crate) interval: Duration,
 
-    /// Read no more containers than that.
+    /// Read at most this many containers.
     #[arg(long, value_name = "NUMBER", default_value = "10000")]
     pub(crate) max_containers: usize,
 }
 
+/// Parses the name or the address of a host.
+fn parse_host(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.chars().all(is_name)) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a name or an address, without scheme and port".to_owned()),
+    }
+}
+
 #[derive(Args, Clone, Copy)]
 pub(crate) struct PollArgs {
-    /// Wait this long from one event to the next: 1m30s, 500ms, or plain seconds.
+    /// Take samples at this interval: 1m30s, 500ms, or plain seconds.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_interval)]
     pub(crate) interval: Duration,
 }
@@ -411,6 +421,16 @@ mod tests {
             (events.containers, events.stats),
             (vec!["-stats".to_owned()], false)
         );
+    }
+
+    #[test]
+    fn hosts_are_names_and_addresses() {
+        for host in ["node-1", "a.example", "10.0.0.5", "fe80::1"] {
+            assert_eq!(parse_host(host).as_deref(), Ok(host));
+        }
+        for host in ["", "node-1:19909", "http://node-1", "[::1]", "a b"] {
+            assert!(parse_host(host).is_err(), "{host}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Connections {
         };
         let connection = Arc::new(Connection {
             waiting: Arc::clone(&self.waiting),
-            closed: Arc::default(),
+            evicted: Arc::default(),
             idle: Mutex::default(),
             _permit: permit,
         });
@@ -88,7 +88,7 @@ impl Drop for Wait {
 /// One of the connections that there may be at a time.
 pub(super) struct Connection {
     waiting: Arc<Waiting>,
-    closed: Arc<Notify>,
+    evicted: Arc<Notify>,
     /// Set while there is no request.
     idle: Mutex<Option<Wait>>,
     _permit: OwnedSemaphorePermit,
@@ -96,8 +96,8 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Completes when another connection is to have the place of this one.
-    pub(super) async fn closed(&self) {
-        self.closed.notified().await;
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
     }
 
     /// Begins the response to a request, which ends when the result is dropped.
@@ -112,8 +112,8 @@ impl Connection {
 
     fn wait(&self) -> Wait {
         let number = self.waiting.next.fetch_add(1, Ordering::Relaxed);
-        let closed = Arc::clone(&self.closed);
-        self.waiting.lock().insert(number, closed);
+        let evicted = Arc::clone(&self.evicted);
+        self.waiting.lock().insert(number, evicted);
         Wait {
             waiting: Arc::clone(&self.waiting),
             number,
@@ -250,7 +250,7 @@ mod tests {
                 }
                 let sender = sender.clone();
                 tokio::spawn(async move {
-                    connection.closed().await;
+                    connection.evicted().await;
                     sender.send(number).expect("it is awaited");
                 });
             }
@@ -260,7 +260,7 @@ mod tests {
                 assert_eq!(closed.recv().await, Some(expected));
                 assert_eq!(connections.count(), CONNECTIONS);
                 responses.push(connection.respond());
-                tokio::spawn(async move { connection.closed().await });
+                tokio::spawn(async move { connection.evicted().await });
             }
         });
     }

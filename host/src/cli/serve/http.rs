@@ -16,13 +16,14 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::super::diagnostics::clean;
 use super::connection::{Connections, Responding, Stream};
 
 /// The time that connections get to end when the server does.
@@ -79,6 +80,8 @@ impl Server {
             let Ok(local) = stream.local_addr() else {
                 continue;
             };
+            // The parts of an event of a stream do not wait for one another.
+            let _ = stream.set_nodelay(true);
             let Some(connection) = self.connections.admit().await else {
                 continue;
             };
@@ -90,17 +93,12 @@ impl Server {
                 let responding = of_responses.respond();
                 let (parts, _) = request.into_parts();
                 let refusal = refusal(&parts, local.ip(), &hosts);
-                let is_head = parts.method == Method::HEAD;
                 let response = refusal.map_or_else(|| Either::Left(respond(parts)), Either::Right);
                 async move {
                     let mut response = match response {
                         Either::Left(response) => response.await,
                         Either::Right(refusal) => refusal,
                     };
-                    if is_head {
-                        // What makes a stream ends with it.
-                        *response.body_mut() = Either::Left(Full::default());
-                    }
                     protect(response.headers_mut());
                     Ok::<_, Infallible>(response.map(|body| Tracked {
                         body,
@@ -111,7 +109,7 @@ impl Server {
             let work = graceful.watch(http.serve_connection(stream, service));
             tokio::spawn(async move {
                 // What is wrong with a connection is its client's affair.
-                let _ = unless(connection.closed(), work).await;
+                let _ = unless(connection.evicted(), work).await;
             });
         }
     }
@@ -159,7 +157,7 @@ pub(super) fn parts(content_type: HeaderValue) -> (Sender, Response<Body>) {
     (Sender(sender), response)
 }
 
-/// Returns the response to a request that nobody may make.
+/// Returns the error response to a request that is refused.
 fn refusal(parts: &Parts, local: IpAddr, hosts: &[String]) -> Option<Response<Body>> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         let mut response = text(
@@ -171,22 +169,31 @@ fn refusal(parts: &Parts, local: IpAddr, hosts: &[String]) -> Option<Response<Bo
         return Some(response);
     }
     let mut names = parts.headers.get_all(header::HOST).iter();
-    let (Some(name), None) = (names.next(), names.next()) else {
-        return Some(text(StatusCode::BAD_REQUEST, "expected one Host header"));
+    let name = match (names.next(), names.next()) {
+        (Some(name), None) => name,
+        // Health checks of load balancers have none. Browsers do not speak that version.
+        (None, None) if parts.version == Version::HTTP_10 => return None,
+        _ => return Some(text(StatusCode::BAD_REQUEST, "expected one Host header")),
     };
     let name = name
         .to_str()
         .ok()
         .and_then(|name| name.parse::<Authority>().ok());
     let target = parts.uri.authority();
-    let is_known = |name: &Authority| is_known_host(name.host(), local, hosts);
-    match name {
-        Some(name) if is_known(&name) && target.is_none_or(is_known) => None,
-        _ => Some(text(
-            StatusCode::MISDIRECTED_REQUEST,
-            "this server does not go by that name (see --allow-host)",
-        )),
-    }
+    let is_known = |name: &&Authority| is_known_host(name.host(), local, hosts);
+    let unknown = match &name {
+        Some(name) => [Some(name), target]
+            .into_iter()
+            .flatten()
+            .find(|name| !is_known(name))?
+            .host(),
+        None => "",
+    };
+    let unknown = clean(unknown);
+    Some(text(
+        StatusCode::MISDIRECTED_REQUEST,
+        format_args!("this server is not known as \"{unknown}\" (see --allow-host)"),
+    ))
 }
 
 /// Returns whether a request may give the server that name. Otherwise a page on the web could have its own name lead to

@@ -1,4 +1,4 @@
-//! The thread that reads the source, whenever somebody wants to know.
+//! The thread that reads the source on request.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,6 +20,8 @@ pub(super) struct Sample {
     /// Counts samples, from 1 on.
     pub(super) number: u64,
     pub(super) began: Instant,
+    /// When the server began.
+    pub(super) origin: Instant,
     pub(super) view: Result<View, String>,
     /// The lines of its events, if somebody reads them.
     pub(super) lines: Option<Bytes>,
@@ -80,6 +82,7 @@ impl Samples {
             oom_kills: samples.oom_kills.clone(),
             log,
             repeats: Repeats::default(),
+            origin: Instant::now(),
             number: 0,
             errors: 0,
         };
@@ -89,10 +92,8 @@ impl Samples {
         Ok(samples)
     }
 
-    /// Returns a sample that is recent enough. `None` if that takes too long.
-    pub(super) async fn fresh(&self) -> Option<Arc<Sample>> {
-        /// Prometheus gives up after that time, by default.
-        const TIMEOUT: Duration = Duration::from_secs(10);
+    /// Returns a sample that is recent enough. `None` if that takes longer than `patience`.
+    pub(super) async fn fresh(&self, patience: Duration) -> Option<Arc<Sample>> {
         let now = Instant::now();
         let since = now.checked_sub(self.pace.max_age).unwrap_or(now);
         let mut latest = self.latest.clone();
@@ -105,7 +106,7 @@ impl Samples {
                 false
             }
         });
-        let recent = tokio::time::timeout(TIMEOUT, recent).await.ok()?.ok()?;
+        let recent = tokio::time::timeout(patience, recent).await.ok()?.ok()?;
         recent.clone()
     }
 
@@ -134,7 +135,7 @@ impl Samples {
     }
 }
 
-/// A stream of samples, each at most once: who is slow misses some.
+/// A stream of samples, each at most once: a slow reader misses some.
 pub(super) struct SampleStream {
     samples: Samples,
     oom_kills: broadcast::Receiver<Bytes>,
@@ -192,6 +193,7 @@ struct Sampler {
     oom_kills: broadcast::Sender<Bytes>,
     log: mpsc::Sender<String>,
     repeats: Repeats,
+    origin: Instant,
     number: u64,
     errors: u64,
 }
@@ -262,6 +264,7 @@ impl Sampler {
         Sample {
             number: self.number,
             began,
+            origin: self.origin,
             lines: (lines && view.is_ok()).then(|| text.stats.into()),
             view: view.map_err(|e| clean(format_args!("{e:#}"))),
             errors: self.errors,
@@ -280,7 +283,7 @@ impl Sampler {
             Err(e) => self.repeats.failed("", e, print),
             Ok(view) => {
                 self.repeats.recovered("", print);
-                for e in &view.errors {
+                for e in view.errors.iter().chain(&view.warnings) {
                     self.repeats.failed(&format!("{e:#}"), e, print);
                 }
                 self.repeats.end_sample(print);

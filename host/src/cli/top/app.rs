@@ -72,6 +72,7 @@ impl App {
             Ok(view) => {
                 self.taken = Some((view.instant, view.time));
                 self.errors = view.errors;
+                self.errors.extend(view.warnings);
                 self.failure = None;
                 self.table.update(view.containers);
             }

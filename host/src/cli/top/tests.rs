@@ -114,6 +114,7 @@ fn view(begin: Instant, second: u64) -> View {
         took: Duration::from_millis(1),
         containers: vec![idle, web(second, instant), batch, hostile],
         errors: errors.into(),
+        warnings: Vec::new(),
         dropped: 0,
     }
 }
@@ -246,7 +247,7 @@ fn a_source_that_fails_leaves_the_last_view_marked_as_old_and_recovers() {
     fail(&mut app);
     let now = begin + Duration::from_secs(7);
     let (lines, _) = draw(&mut app, now, 120, 24);
-    let old = "OLD: 7s, cannot list runc:/x\\u{1b}: no such directory  eventout  4 containers";
+    let old = "STALE 7s: cannot list runc:/x\\u{1b}: no such directory  eventout  4 containers";
     assert!(lines[0].starts_with(old), "{}", lines[0]);
     assert!(lines.iter().any(|line| line.starts_with("shop/web")));
     app.update(Ok(view(begin, 8)));
@@ -259,7 +260,7 @@ fn a_source_that_fails_leaves_the_last_view_marked_as_old_and_recovers() {
     // One that stalls is as old.
     let (lines, _) = draw(&mut app, begin + Duration::from_secs(14), 80, 24);
     assert!(
-        lines[0].starts_with("OLD: 6s, waiting for the source"),
+        lines[0].starts_with("STALE 6s: waiting for the source"),
         "{}",
         lines[0]
     );
@@ -297,6 +298,7 @@ fn cpu_view(begin: Instant, second: u64, containers: &[(&str, u64)]) -> View {
         took: Duration::ZERO,
         containers: containers.collect(),
         errors: Vec::new(),
+        warnings: Vec::new(),
         dropped: 0,
     }
 }
@@ -322,6 +324,28 @@ fn the_largest_comes_first_and_what_is_not_known_last() {
     assert_eq!(names(&mut app, 24), ["e", "d", "c", "b", "a"]);
     press(&mut app, "c");
     assert_eq!(names(&mut app, 24), ["b", "a", "d", "c", "e"]);
+}
+
+#[test]
+fn a_container_that_is_read_again_has_its_history() {
+    let begin = Instant::now();
+    let mut app = App::new(&UNICODE, Column::Cpu, Duration::from_secs(1));
+    let mut shown = Vec::new();
+    for (second, cpu) in [
+        (0, Some(0)),
+        (1, None),
+        (2, Some(500)),
+        (3, None),
+        (63, Some(600)),
+    ] {
+        let containers = cpu.map(|cpu| ("a", cpu));
+        app.update(Ok(cpu_view(begin, second, containers.as_slice())));
+        let row = app.table.row("a");
+        shown.push(row.map(|row| (row.history.len(), row.rates.cpu)));
+    }
+    // The rate is that of two seconds, and after a minute nothing is remembered.
+    let again = Some((2, Some(2500)));
+    assert_eq!(shown, [Some((1, None)), None, again, None, Some((1, None))]);
 }
 
 #[test]

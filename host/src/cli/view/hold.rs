@@ -18,8 +18,9 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Raises what would go backwards to where it was. Containers that are not among these are forgotten.
-    pub(crate) fn apply(&mut self, containers: &mut [Container]) {
+    /// Raises what would go backwards to where it was. `unread` are the IDs of containers that exist, but could not be
+    /// read. Containers that are in neither are forgotten.
+    pub(crate) fn apply(&mut self, containers: &mut [Container], unread: &[String]) {
         let mut before = std::mem::take(&mut self.highest);
         for container in containers {
             let details = &container.details;
@@ -38,6 +39,8 @@ impl Hold {
                 self.highest.insert(id.clone(), (details.started, *total));
             }
         }
+        self.highest
+            .extend(unread.iter().filter_map(|id| before.remove_entry(id)));
     }
 }
 
@@ -72,7 +75,7 @@ mod tests {
         let mut shown = Vec::new();
         for container in views {
             let mut containers = Vec::from_iter(container);
-            hold.apply(&mut containers);
+            hold.apply(&mut containers, &[]);
             shown.extend(containers.iter().map(|c| c.usage.cpu.total));
         }
         (shown, hold.held)
@@ -100,6 +103,16 @@ mod tests {
             Some(container("gvisor", None, 5)),
         ];
         assert_eq!(shown(views), ([100, 5].map(Some).into(), 0));
+    }
+
+    #[test]
+    fn a_share_is_held_over_a_view_without_it() {
+        let mut hold = Hold::default();
+        hold.apply(&mut [container("gvisor", Some(1), 120)], &[]);
+        hold.apply(&mut [], &["web".to_owned()]);
+        let mut containers = [container("gvisor", Some(1), 105)];
+        hold.apply(&mut containers, &[]);
+        assert_eq!(containers[0].usage.cpu.total, Some(120));
     }
 
     #[test]

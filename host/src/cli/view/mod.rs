@@ -25,8 +25,10 @@ pub(crate) struct View {
     pub(crate) took: Duration,
     /// The containers, in the order of the source.
     pub(crate) containers: Vec<Container>,
-    /// The containers that could not be read, and what was left out.
+    /// Why containers could not be read.
     pub(crate) errors: Vec<Error>,
+    /// What else was left out, and why: say, a directory that others may read.
+    pub(crate) warnings: Vec<Error>,
     /// The number of containers beyond the limit, which were not read.
     pub(crate) dropped: usize,
 }
@@ -122,11 +124,14 @@ impl Viewer {
         let dropped = listed.len().saturating_sub(self.max_containers);
         listed.truncate(self.max_containers);
         let mut containers = Vec::with_capacity(listed.len());
+        // Those that exist, but cannot be read now. What is remembered of them stays.
+        let mut unread = Vec::new();
         // A sandbox is read once, with the first of its containers.
         let mut sandboxes = HashMap::new();
         let mut too_large = TooLarge::default();
         for info in listed {
             if too_large.skips(&info.id, Some(&info.sandbox)) {
+                unread.push(info.id);
                 continue;
             }
             let instant = match sandboxes.get(&info.sandbox) {
@@ -139,19 +144,22 @@ impl Viewer {
             too_large.add(Some(&info.sandbox), event.as_ref().err());
             let event = match event {
                 Ok(event) => event,
+                // It has ended meanwhile.
+                Err(e) if e.kind() == ErrorKind::ContainerNotFound => continue,
                 Err(e) => {
-                    // One that has ended meanwhile is no error.
-                    if e.kind() != ErrorKind::ContainerNotFound {
-                        errors.push(e);
-                    }
+                    errors.push(e);
+                    unread.push(info.id);
                     continue;
                 }
             };
-            if let Some(lines) = &mut lines
-                && let Ok(line) = sample.stats_json(&info.id, None)
-            {
-                lines.stats += &line;
-                lines.stats.push('\n');
+            if let Some(lines) = &mut lines {
+                match sample.stats_json(&info.id, None) {
+                    Ok(line) => {
+                        lines.stats += &line;
+                        lines.stats.push('\n');
+                    }
+                    Err(e) => errors.push(e),
+                }
             }
             let details = sample.details(&info.id).unwrap_or_default();
             containers.push(Container {
@@ -162,15 +170,15 @@ impl Viewer {
             });
         }
         errors.extend(too_large.errors().map(|(_, e)| e));
-        errors.extend(self.watch_oom_kills(&mut containers));
-        errors.append(&mut self.monitor.warnings());
-        self.hold.apply(&mut containers);
+        errors.extend(self.watch_oom_kills(&mut containers, &unread));
+        self.hold.apply(&mut containers, &unread);
         Ok(View {
             instant,
             time,
             took: instant.elapsed(),
             containers,
             errors,
+            warnings: self.monitor.warnings(),
             dropped,
         })
     }
@@ -198,7 +206,7 @@ impl Viewer {
     }
 
     /// Watches the containers of a view for OOM kills, and says how many there were.
-    fn watch_oom_kills(&mut self, containers: &mut [Container]) -> Vec<Error> {
+    fn watch_oom_kills(&mut self, containers: &mut [Container], unread: &[String]) -> Vec<Error> {
         let mut errors = Vec::new();
         let (Some(counts), Some(oom)) = (&mut self.oom_kills, self.monitor.oom_events()) else {
             return errors;
@@ -207,18 +215,17 @@ impl Viewer {
         for container in containers {
             let id = &container.info.id;
             match oom.watch(id) {
-                // There may be kills that nobody reports, so their number is not known.
+                // There may be kills that nobody reports, or it has ended, so their number is not known.
                 Ok(false) => {}
                 Ok(true) => {
                     let (id, count) = before.remove_entry(id).unwrap_or_else(|| (id.clone(), 0));
                     container.usage.memory.oom_kills = Some(count);
                     counts.insert(id, count);
                 }
-                // It has ended meanwhile.
-                Err(e) if e.kind() == ErrorKind::ContainerNotFound => {}
                 Err(e) => errors.push(e),
             }
         }
+        counts.extend(unread.iter().filter_map(|id| before.remove_entry(id)));
         errors
     }
 

@@ -1,6 +1,7 @@
 //! The metrics of containers: names, units, and which value of a view each has.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Instant, SystemTime};
 use std::{fmt, fs};
 
 use eventout::NetworkInterface;
@@ -10,7 +11,9 @@ use crate::cli::view::{Container, Device, Hugetlb, Pressure, View};
 
 /// The values of a view as a whole.
 pub(super) struct Names {
-    time: Number,
+    /// When the view began, by two clocks.
+    time: SystemTime,
+    instant: Instant,
     /// The names of block devices of this machine.
     devices: HashMap<(u64, u64), String>,
     /// The containers, by their positions, that report network interfaces: one of those that share them, so that they
@@ -49,7 +52,8 @@ impl Names {
             }
         }
         Self {
-            time: seconds_since_1970(view.time),
+            time: view.time,
+            instant: view.instant,
             devices,
             networks: networks.into_values().collect(),
         }
@@ -86,7 +90,7 @@ pub(super) type Labelled = (&'static [(&'static str, &'static str)], Value<Conta
 
 /// The source of the values of a family.
 pub(super) enum Values {
-    /// The time of the view.
+    /// The time when the container was read.
     Time,
     Container(Value<Container>),
     /// Several series, with labels of their own.
@@ -111,7 +115,10 @@ impl Values {
             None => Ok(()),
         };
         match self {
-            Self::Time => emit(&[], Some(names.time)),
+            Self::Time => {
+                let later = container.instant.saturating_duration_since(names.instant);
+                emit(&[], Some(seconds_since_1970(names.time + later)))
+            }
             Self::Container(value) => emit(&[], value(container)),
             Self::Labelled(series) => series
                 .iter()

@@ -59,7 +59,8 @@ impl Format {
 
 /// The values of a scrape.
 pub(super) struct Scrape {
-    pub(super) sample: Arc<Sample>,
+    /// `None` if reading the source takes too long.
+    pub(super) sample: Option<Arc<Sample>>,
     pub(super) labels: Arc<[Label]>,
     pub(super) connections: usize,
     /// When this process began.
@@ -89,17 +90,22 @@ impl Collector for Scrape {
         let encoder = &mut encoder;
         self.encode_own(encoder)?;
         encode_process(encoder, self.started)?;
-        if let Ok(view) = &self.sample.view {
-            self.encode_containers(encoder, view)?;
+        match self.view() {
+            Some(view) => self.encode_containers(encoder, view),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
 impl Scrape {
+    /// Returns the view, if the source could be read.
+    fn view(&self) -> Option<&View> {
+        self.sample.as_ref()?.view.as_ref().ok()
+    }
+
     /// Encodes the metrics of this server.
     fn encode_own(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let sample = &self.sample;
+        let sample = self.sample.as_ref();
         let build = [("version", env!("CARGO_PKG_VERSION"))];
         encoder
             .encode_descriptor(
@@ -109,7 +115,7 @@ impl Scrape {
                 MetricType::Info,
             )?
             .encode_info(&build)?;
-        let view = sample.view.as_ref().ok();
+        let view = self.view();
         for (name, help, value) in [
             (
                 "eventout_source_up",
@@ -139,12 +145,12 @@ impl Scrape {
             (
                 "eventout_sample_errors_total",
                 "Whole samples, containers, and parts of them that could not be read",
-                Some(sample.errors.into()),
+                sample.map(|s| s.errors.into()),
             ),
             (
                 "eventout_values_held_total",
                 "Values of counters that would have gone backwards, and were held",
-                Some(sample.held.into()),
+                sample.map(|s| s.held.into()),
             ),
             (
                 "eventout_http_connections",
@@ -384,12 +390,14 @@ mod tests {
         let sample = Sample {
             number: 1,
             began: Instant::now(),
+            origin: Instant::now(),
             view: Ok(View {
                 instant: Instant::now(),
                 time,
                 took: Duration::from_millis(5),
                 containers,
                 errors: Vec::new(),
+                warnings: Vec::new(),
                 dropped: 0,
             }),
             lines: None,
@@ -401,17 +409,33 @@ mod tests {
             .iter()
             .map(|label| label.parse().expect("it is one"))
             .collect();
-        let scrape = Scrape {
-            sample: Arc::new(sample),
+        encode_scrape(Scrape {
+            sample: Some(Arc::new(sample)),
             labels: labels.into(),
             connections: 1,
             started: time,
-        };
+        })
+    }
+
+    fn encode_scrape(scrape: Scrape) -> String {
         let mut text = String::new();
         scrape
             .encode(Format::Prometheus, &mut text)
             .expect("a string takes all");
         text
+    }
+
+    #[test]
+    fn a_source_that_takes_too_long_is_down() {
+        let text = encode_scrape(Scrape {
+            sample: None,
+            labels: Arc::default(),
+            connections: 1,
+            started: UNIX_EPOCH,
+        });
+        assert!(text.contains("\neventout_source_up 0\n"), "{text}");
+        assert!(text.contains("\neventout_http_connections 1\n"), "{text}");
+        assert!(!text.contains("eventout_sample"), "{text}");
     }
 
     #[test]
