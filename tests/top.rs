@@ -319,7 +319,7 @@ fn a_source_that_fails_is_reported_and_read_again() {
     terminal.wait_for("1 container of cgroup");
     let away = terminal.file("away");
     fs::rename(&root, &away).expect("it can be moved");
-    let screen = terminal.wait_for("OLD: ");
+    let screen = terminal.wait_for("STALE ");
     assert!(
         screen
             .lines()
@@ -329,7 +329,7 @@ fn a_source_that_fails_is_reported_and_read_again() {
     );
     fs::rename(&away, &root).expect("it can be moved");
     wait_until("it is read again", 60, || {
-        !terminal.screen().contains("OLD: ")
+        !terminal.screen().contains("STALE ")
     });
     terminal.press(&["q"]);
     terminal.ends(0);
@@ -338,7 +338,7 @@ fn a_source_that_fails_is_reported_and_read_again() {
 #[test]
 fn without_a_terminal_that_can_be_drawn_on_it_says_what_to_do() {
     let call = || Eventout::new().source("demo").arg("top");
-    call().fails(1).says("not both a terminal").says("--once");
+    call().fails(1).says("must be a terminal").says("--once");
     call().format("json").fails(2);
     let Some(terminal) = Terminal::start() else {
         return;

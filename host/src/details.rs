@@ -1,11 +1,11 @@
-//! What is known of a container besides its usage.
+//! Names and settings of a container.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of a container besides its usage: names and settings, for those who show it to people.
+/// Names and settings of a container, for those who show it to people.
 ///
 /// It is no part of the contract with the component. `None` means that a value is not known, or not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,4 +70,16 @@ pub enum Status {
     Paused,
     /// Ended.
     Stopped,
+}
+
+impl Status {
+    /// Returns the name, as `runc state` prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
 }

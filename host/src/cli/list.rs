@@ -79,13 +79,7 @@ impl Listed {
             (_, None) if info.sandbox != info.id => short(&info.sandbox),
             (_, None) => unknown(),
         };
-        let status = details.status.map(|status| match status {
-            Status::Created => "created",
-            Status::Running => "running",
-            Status::Paused => "paused",
-            Status::Stopped => "stopped",
-            _ => "-",
-        });
+        let status = details.status.map(Status::as_str);
         // An ID that is not a random one is a name.
         let is_random = info.id.len() == 64 && info.id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let no_name = || match is_random {

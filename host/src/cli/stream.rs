@@ -86,7 +86,8 @@ pub(crate) fn run_stream(
                 }
             }
         }
-        let next = Instant::now().checked_add(poll.until_next_tick(start.elapsed()));
+        let now = Instant::now();
+        let next = now.checked_add(until_next_tick(poll.interval, now - start));
         loop {
             for line in lines.pending() {
                 match line {
@@ -155,13 +156,11 @@ impl Sample<'_> {
     }
 }
 
-impl PollArgs {
-    /// Returns what is left of the current interval, so that samples don't drift.
-    pub(super) fn until_next_tick(self, elapsed: Duration) -> Duration {
-        let interval = self.interval.as_nanos();
-        let rest = interval - elapsed.as_nanos() % interval;
-        Duration::from_nanos(rest.try_into().unwrap_or(u64::MAX))
-    }
+/// Returns what is left of the current interval, so that samples don't drift.
+pub(super) fn until_next_tick(interval: Duration, elapsed: Duration) -> Duration {
+    let interval = interval.as_nanos();
+    let rest = interval - elapsed.as_nanos() % interval;
+    Duration::from_nanos(rest.try_into().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -171,7 +170,6 @@ mod tests {
     #[test]
     fn samples_do_not_drift() {
         let interval = Duration::from_secs(1);
-        let poll = PollArgs { interval };
         let hour = Duration::from_secs(3600);
         // The times that a sample and waking up take, in microseconds. Every 900th sample takes longer.
         for (sample, waking) in [(500, 60), (900_000, 60), (0, 0)] {
@@ -180,12 +178,15 @@ mod tests {
             while clock < hour {
                 samples += 1;
                 clock += Duration::from_micros(sample + 97 * (samples % 900));
-                clock += poll.until_next_tick(clock) + Duration::from_micros(waking);
+                clock += until_next_tick(interval, clock) + Duration::from_micros(waking);
             }
             assert_eq!(samples, 3600, "{sample} {waking}");
         }
         // A sample that takes longer than the interval costs those that it left no time for.
         let elapsed = Duration::from_millis(2300);
-        assert_eq!(poll.until_next_tick(elapsed), Duration::from_millis(700));
+        assert_eq!(
+            until_next_tick(interval, elapsed),
+            Duration::from_millis(700)
+        );
     }
 }

@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 
-use super::super::view::{Pressure, Usage};
+use super::super::view::Usage;
 use super::row::Row;
 use super::text::{Symbols, bytes, count, percent};
 
-/// A column of the table.
+/// A column of the table, from left to right. Those that have a single value are in text output, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Column {
     /// The pod and the name, or the ID.
@@ -24,22 +24,22 @@ pub(crate) enum Column {
     MemoryPercent,
     /// Tasks.
     Pids,
-    /// Network traffic.
-    Network,
-    /// Block I/O.
-    Io,
     /// Periods of the CPU quota in which it was used up.
     Throttled,
     /// Time that tasks waited for CPU, memory or I/O.
     Pressure,
+    /// Network traffic.
+    Network,
+    /// Block I/O.
+    Io,
     /// Pressure for each of the three.
     #[value(skip)]
     Pressures,
 }
 
 use Column::{
-    Cpu, History, Io, Limit, Memory, MemoryPercent, Name, Network, Pids, Pressure as Psi,
-    Pressures, Throttled,
+    Cpu, History, Io, Limit, Memory, MemoryPercent, Name, Network, Pids, Pressure, Pressures,
+    Throttled,
 };
 
 /// The columns from left to right.
@@ -52,7 +52,7 @@ pub(super) const ORDER: [Column; 12] = [
     MemoryPercent,
     Pids,
     Throttled,
-    Psi,
+    Pressure,
     Network,
     Io,
     Pressures,
@@ -65,7 +65,7 @@ const PRIORITY: [Column; 11] = [
     Pids,
     MemoryPercent,
     Throttled,
-    Psi,
+    Pressure,
     Limit,
     History,
     Network,
@@ -73,22 +73,8 @@ const PRIORITY: [Column; 11] = [
     Pressures,
 ];
 
-/// The columns of text output, from left to right.
-pub(super) const PLAIN: [Column; 10] = [
-    Name,
-    Cpu,
-    Memory,
-    Limit,
-    MemoryPercent,
-    Pids,
-    Throttled,
-    Psi,
-    Network,
-    Io,
-];
-
 impl Column {
-    /// The columns that rows can be sorted by with a key.
+    /// Returns the column that a key sorts by.
     pub(super) fn from_key(key: char) -> Option<Self> {
         ORDER.into_iter().find(|column| column.key() == Some(key))
     }
@@ -105,7 +91,7 @@ impl Column {
             Network => 'n',
             Io => 'i',
             Throttled => 't',
-            Psi => 's',
+            Pressure => 's',
             History | Pressures => return None,
         })
     }
@@ -121,7 +107,7 @@ impl Column {
             MemoryPercent => "MEM%",
             Pids => "PIDS/LIMIT",
             Throttled => "THR%",
-            Psi => "PSI%",
+            Pressure => "PSI%",
             Network => "NET RX/TX",
             Io => "I/O R/W",
             Pressures => "PSI CPU/MEM/IO",
@@ -133,13 +119,13 @@ impl Column {
         match self {
             Name => "pod and name, or the ID",
             Cpu => "CPU time in percent of one core",
-            History => "the same, of the last samples",
+            History => "CPU% of the last samples",
             Memory => "working set: usage without inactive page cache",
             Limit => "limit of memory",
             MemoryPercent => "working set in percent of the limit",
             Pids => "tasks, and their limit",
-            Throttled => "periods of the CPU quota in which it was used up, in percent",
-            Psi => "time of the last 10 s that tasks waited for CPU, memory or I/O, in percent",
+            Throttled => "throttled periods of the CPU quota, in percent",
+            Pressure => "time in which tasks waited, of the last 10 s, in percent",
             Network => "bytes received and sent per second",
             Io => "bytes read from and written to block devices per second",
             Pressures => "PSI% for CPU, memory and I/O each",
@@ -158,7 +144,7 @@ impl Column {
             Cpu => 7,
             History => 10,
             Memory | Limit => 6,
-            MemoryPercent | Throttled | Psi => 5,
+            MemoryPercent | Throttled | Pressure => 5,
             Pids | Network | Io => 11,
             Pressures => 17,
         }
@@ -210,7 +196,7 @@ impl Column {
             Network => both(rates.received, rates.transmitted),
             Io => both(rates.read, rates.written),
             Throttled => rates.throttled,
-            Psi => pressure(usage),
+            Pressure => pressure(usage),
         }
     }
 
@@ -225,7 +211,7 @@ impl Column {
             Cpu => hundredths(rates.cpu, 7),
             Memory => symbols.known(usage.memory.working_set, bytes),
             Limit => symbols.known(usage.memory.limit, bytes),
-            MemoryPercent | Throttled | Psi => hundredths(self.value(row), 5),
+            MemoryPercent | Throttled | Pressure => hundredths(self.value(row), 5),
             Pids => symbols.pair(usage.pids, usage.pids_limit, count),
             Network => symbols.pair(rates.received, rates.transmitted, bytes),
             Io => symbols.pair(rates.read, rates.written, bytes),
@@ -256,11 +242,7 @@ pub(super) fn pressures(usage: &Usage) -> [Option<u64>; 3] {
         &usage.memory.pressure,
         &usage.io_pressure,
     ];
-    all.map(|pressure| {
-        pressure
-            .as_ref()
-            .map(|Pressure { avg10, .. }| u64::from(*avg10))
-    })
+    all.map(|pressure| pressure.as_ref().map(|each| u64::from(each.avg10)))
 }
 
 /// Returns the highest pressure.

@@ -20,10 +20,11 @@ use eventout::{Component, Error, Limits, Monitor, Result, Source};
 use ratatui::crossterm::event::Event;
 use signal_hook::consts::SIGINT;
 
-use super::args::{PollArgs, TopArgs};
+use super::args::TopArgs;
 use super::events::raise_open_files;
 use super::output::Output;
 use super::signals::Signals;
+use super::stream::until_next_tick;
 use super::view::{View, Viewer};
 use app::{Action, App};
 use terminal::Screen;
@@ -70,7 +71,7 @@ enum Message {
 fn show(args: &TopArgs, viewer: Viewer, signals: Option<Signals>) -> io::Result<Action> {
     let mut app = App::new(Symbols::of_locale(), args.sort, args.interval);
     let mut screen = Screen::enter()?;
-    // A terminal that is slow slows the others down.
+    // Bounded: a slow terminal slows down the threads that send.
     let (sender, messages) = sync_channel(1);
     terminal::watch(signals.clone(), &sender)?;
     sample(viewer, args.interval, sender)?;
@@ -112,7 +113,7 @@ fn sample(mut viewer: Viewer, interval: Duration, messages: SyncSender<Message>)
     thread::Builder::new().spawn(move || {
         let start = Instant::now();
         while messages.send(Message::View(viewer.view())).is_ok() {
-            thread::sleep(PollArgs { interval }.until_next_tick(start.elapsed()));
+            thread::sleep(until_next_tick(interval, start.elapsed()));
         }
     })?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use eventout::Status;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -12,9 +13,9 @@ use ratatui::widgets::{Sparkline, Widget as _};
 use super::app::{App, Page};
 use super::column::{Column, memory_percent, pressures};
 use super::row::{Point, Row};
-use super::text::{Symbols, bytes, count, duration, percent};
+use super::text::{Symbols, bytes, count, duration, percent, wrap};
 
-/// Of the headings, and of the selected row. Colours only repeat what values say, so none is needed.
+/// The style of the headings and of the selected row. Colours only repeat what values say, so none is needed.
 const REVERSED: Style = Style::new().add_modifier(Modifier::REVERSED);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const ERROR: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
@@ -39,7 +40,7 @@ pub(super) fn draw(app: &mut App, now: Instant, frame: &mut Frame<'_>) {
         Page::Table | Page::Filter => table(app, frame, page),
         Page::Container(id) => container(app, &id, frame, page),
         Page::Errors => {
-            let lines = errors(app, page.width);
+            let lines = errors(app);
             text(app, &lines, frame, page);
         }
         Page::Help => text(app, &help(), frame, page),
@@ -114,7 +115,7 @@ fn summary(app: &App, now: Instant) -> (String, Style) {
         None => "waiting for the source".to_owned(),
     };
     // In front, where it is never cut.
-    (format!("OLD: {age}, {why}  {text}"), ERROR)
+    (format!("STALE {age}: {why}  {text}"), ERROR)
 }
 
 fn hints(app: &App, frame: &mut Frame<'_>, area: Rect) {
@@ -132,7 +133,8 @@ fn hints(app: &App, frame: &mut Frame<'_>, area: Rect) {
             }
         }
         Page::Table => {
-            let hints = "h help  / filter  Enter all of one  c m p n i t s sort  r reverse  q quit";
+            let hints =
+                "h help  / filter  Enter details  a c m l % p t s n i sort  r reverse  q quit";
             line(frame, area, 0, hints, Style::new());
         }
         _ => line(frame, area, 0, "Esc back  q quit", Style::new()),
@@ -230,13 +232,16 @@ fn alarm(column: Column, row: &Row) -> Option<Color> {
     }
 }
 
-/// Shows lines of text from `app.scroll` on, which it keeps within the text.
+/// Shows lines of text from `app.scroll` on, which it keeps within the text. Lines that are too long go on in the next.
 fn text(app: &mut App, lines: &[String], frame: &mut Frame<'_>, area: Rect) {
+    let lines: Vec<_> = lines
+        .iter()
+        .flat_map(|line| wrap(line, area.width.into()))
+        .collect();
     app.height = area.height.into();
     app.scroll = app.scroll.min(lines.len().saturating_sub(app.height));
     for (at, text) in lines.iter().skip(app.scroll).take(app.height).enumerate() {
-        let text = app.symbols.cut(text, area.width.into());
-        line(frame, area, at, &text, Style::new());
+        line(frame, area, at, text, Style::new());
     }
 }
 
@@ -244,11 +249,11 @@ fn help() -> Vec<String> {
     let mut lines = vec![
         "Keys".to_owned(),
         "  Up Down PgUp PgDn Home End j k   select a container".to_owned(),
-        "  Enter   all of the selected container        Esc   back, no filter".to_owned(),
+        "  Enter   details of the selected container    Esc   back, no filter".to_owned(),
         "  / f     filter by name or ID                 e     errors of the last sample".to_owned(),
         "  r       reverse the order                    q     quit (Ctrl-Z suspends)".to_owned(),
         String::new(),
-        "Columns, and the keys that sort by them; those that find no room are left out".to_owned(),
+        "Columns, and the keys that sort by them; columns that do not fit are hidden".to_owned(),
     ];
     let columns = super::column::ORDER.into_iter().map(|column| {
         let key = column.key().unwrap_or(' ');
@@ -256,23 +261,14 @@ fn help() -> Vec<String> {
     });
     lines.extend(columns);
     lines.push(
-        "K, M, G, ... are powers of 1024. What is not known, or not yet, is a dash.".to_owned(),
+        "K, M, G, ... are powers of 1024. A dash is a value that is not known (yet).".to_owned(),
     );
     lines
 }
 
-fn errors(app: &App, width: u16) -> Vec<String> {
-    let mut lines = Vec::new();
+fn errors(app: &App) -> Vec<String> {
     let all = app.failure.iter().chain(&app.errors);
-    for e in all {
-        // One line each, continued where it is too long.
-        let text = app.symbols.clean(&format!("{e:#}"));
-        let mut rest = text.chars().peekable();
-        while rest.peek().is_some() {
-            let taken = rest.by_ref().take(usize::from(width).max(1));
-            lines.push(taken.collect());
-        }
-    }
+    let mut lines: Vec<_> = all.map(|e| app.symbols.clean(&format!("{e:#}"))).collect();
     if lines.is_empty() {
         lines.push("no errors in the last sample".to_owned());
     }
@@ -376,13 +372,7 @@ fn values(app: &App, row: &Row) -> Vec<String> {
     text("pod", details.pod.as_deref());
     text("namespace", details.namespace.as_deref());
     text("image", details.image.as_deref());
-    text(
-        "status",
-        details
-            .status
-            .map(|status| format!("{status:?}").to_lowercase())
-            .as_deref(),
-    );
+    text("status", details.status.map(Status::as_str));
     let age = details
         .started
         .zip(app.taken)

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use super::super::view::{Container, Rates};
 use super::column::Column;
@@ -11,11 +12,17 @@ use super::text::Symbols;
 /// The number of samples that the history of a container has.
 const HISTORY: usize = 120;
 
-/// The containers of the last view, and a look at them.
+/// The time for which a container is remembered that is not in the last view: it may be read again.
+const MEMORY: Duration = Duration::from_secs(60);
+
+/// The containers of the last view, with order, filter and selection.
 pub(super) struct Table {
     symbols: &'static Symbols,
     #[expect(clippy::vec_box, reason = "thousands of them move at each view")]
     rows: Vec<Box<Row>>,
+    /// The rows of containers that were not in the last view.
+    #[expect(clippy::vec_box, reason = "they come from the rows, and go back")]
+    away: Vec<Box<Row>>,
     /// The rows that are shown, in their order, as indices.
     order: Vec<usize>,
     sort: Column,
@@ -34,6 +41,7 @@ impl Table {
         Self {
             symbols,
             rows: Vec::new(),
+            away: Vec::new(),
             order: Vec::new(),
             sort,
             is_reversed: false,
@@ -46,8 +54,12 @@ impl Table {
 
     /// Takes the containers of the next view.
     pub(super) fn update(&mut self, containers: Vec<Container>) {
-        let rows = std::mem::take(&mut self.rows).into_iter();
-        let mut before: HashMap<String, Box<Row>> = rows
+        let now = containers.iter().map(|container| container.instant).max();
+        let now = now.unwrap_or_else(Instant::now);
+        let is_remembered =
+            |row: &Box<Row>| now.saturating_duration_since(row.container.instant) < MEMORY;
+        let away = self.away.drain(..).filter(is_remembered);
+        let mut before: HashMap<String, Box<Row>> = (self.rows.drain(..).chain(away))
             .map(|row| (row.container.info.id.clone(), row))
             .collect();
         for container in containers {
@@ -79,6 +91,7 @@ impl Table {
             row.history.push_back(point);
             self.rows.push(row);
         }
+        self.away.extend(before.into_values());
         self.arrange();
     }
 

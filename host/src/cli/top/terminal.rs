@@ -29,14 +29,14 @@ use super::screen;
 /// Checks that there is a terminal that can be drawn on.
 pub(super) fn check() -> Result<()> {
     let refuse = |why: String| {
-        let hint = "--once prints the values of one moment anywhere";
+        let hint = "use --once for plain text";
         Err(Error::new(
             ErrorKind::InvalidRequest,
             format!("{why}: {hint}"),
         ))
     };
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        return refuse("standard input and standard output are not both a terminal".to_owned());
+        return refuse("standard input and standard output must be a terminal".to_owned());
     }
     let term = env::var_os("TERM").unwrap_or_default();
     if term.is_empty() || term == "dumb" {
@@ -161,7 +161,7 @@ pub(super) fn watch(signals: Option<Signals>, messages: &SyncSender<Message>) ->
                 let _ = messages.send(Message::Continued);
             }
         }
-        // If there is no room for it, then for others, at which the main thread checks for signals.
+        // If the channel is full, the main thread checks for signals after the messages in it.
         let _ = messages.try_send(Message::End);
         // The main thread may be writing to a terminal that takes nothing any more.
         thread::sleep(Duration::from_secs(1));

@@ -3,6 +3,7 @@
 use std::env;
 
 use ratatui::symbols::bar::{NINE_LEVELS, Set};
+use unicode_width::UnicodeWidthChar as _;
 
 use super::super::diagnostics::{clean, cut};
 
@@ -160,6 +161,22 @@ pub(super) fn percent(hundredths: u64, width: usize) -> String {
     }
 }
 
+/// Returns the lines, no wider than so many cells of the terminal, that a text takes.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let (mut begin, mut used) = (0, 0);
+    for (at, c) in text.char_indices() {
+        let cells = c.width().unwrap_or(0);
+        if used + cells > width && at > begin {
+            lines.push(&text[begin..at]);
+            (begin, used) = (at, 0);
+        }
+        used += cells;
+    }
+    lines.push(&text[begin..]);
+    lines
+}
+
 /// Returns a duration in its two largest units.
 pub(super) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -226,6 +243,16 @@ mod tests {
         assert_eq!(UNICODE.cut("容器容器", 8), "容器容器");
         assert_eq!(UNICODE.cut("web", 0), "");
         assert_eq!(ASCII.clean("größe\u{1b}[2J"), "gr??e\\u{1b}[2J");
+    }
+
+    #[test]
+    fn long_texts_go_on_in_the_next_line() {
+        assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("website", 4), ["webs", "ite"]);
+        assert_eq!(wrap("web", 3), ["web"]);
+        assert_eq!(wrap("容器容器", 5), ["容器", "容器"]);
+        // There is no room for any.
+        assert_eq!(wrap("容器", 1), ["容", "器"]);
     }
 
     #[test]
