@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -121,4 +121,44 @@ fn a_live_cgroup_needs_no_runtime() {
     drop(cgroup);
     let end = stream.wait();
     assert_eq!(end.code(), Some(0), "{end:?}");
+}
+
+#[test]
+#[ignore = "changes cgroups and starts containers: tests/run runs it"]
+fn tasks_are_counted_without_the_pids_controller_however_many_they_are() {
+    const THREADS: u64 = 1500;
+    if !can_run(&missing(&[])) {
+        return;
+    }
+    let _machine = lock_machine();
+    // Beside v1, no controller is at work there.
+    let unified = Path::new("/sys/fs/cgroup/unified");
+    let root = if unified.exists() {
+        unified
+    } else {
+        Path::new("/sys/fs/cgroup")
+    };
+    let name = format!("eventout-threads-{}", std::process::id());
+    let script = format!(
+        "import threading, time\nthreading.stack_size(65536)\n\
+        for _ in range({THREADS} - 1): threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n\
+        print(flush=True)\ntime.sleep(600)"
+    );
+    let mut process = Command::new("/usr/bin/python3")
+        .args(["-c", &script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python runs");
+    let mut stdout = process.stdout.take().expect("it is piped");
+    stdout.read_exact(&mut [0]).expect("its threads run");
+    let directory = root.join(&name);
+    fs::create_dir(&directory).expect("a cgroup");
+    fs::write(directory.join("cgroup.procs"), process.id().to_string()).expect("it moves");
+    let cgroup = Cgroup {
+        directories: [("", directory)].into(),
+        process,
+    };
+    let line = Eventout::new().cgroup(root).events([&name]).stats().line();
+    assert_eq!(Usage::of(&line).pids, THREADS);
+    drop(cgroup);
 }

@@ -1,10 +1,9 @@
 //! Files that a kernel or a runtime wrote, and directories of them.
 
-use std::ffi::OsString;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
@@ -15,7 +14,8 @@ pub(crate) const LARGEST: u64 = 16 << 20;
 
 /// Reads the whole of a file of up to `limit` bytes.
 pub(crate) fn read(mut file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Enough for nearly all: growing from nothing takes a read for each power of two.
+    let mut bytes = Vec::with_capacity(8 << 10);
     file.by_ref().take(limit).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == limit && file.read(&mut [0])? > 0 {
         return Err(io::Error::other(format!("it is larger than {limit} bytes")));
@@ -84,17 +84,13 @@ pub(crate) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-/// Lists the names in a directory.
-pub(crate) fn names(dir: impl AsFd) -> io::Result<Vec<OsString>> {
-    let names = Dir::read_from(dir)?.map(|entry| {
-        let name = entry?.file_name().to_bytes().to_vec();
-        Ok(OsString::from_vec(name))
-    });
-    let names: io::Result<Vec<_>> = names.collect();
-    Ok(names?
-        .into_iter()
-        .filter(|name| name != "." && name != "..")
-        .collect())
+/// Lists the names in a directory that are UTF-8, as all of a kernel are.
+pub(crate) fn names(dir: impl AsFd) -> io::Result<HashSet<String>> {
+    let mut names = HashSet::new();
+    for entry in Dir::read_from(dir)? {
+        names.extend(entry?.file_name().to_str().map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// Lists the names of the directories in a directory. Those that are not UTF-8 are left out: no container can

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
-use super::cgroup::{self, CgroupPaths};
+use super::cgroup::{self, CgroupPaths, STATISTICS};
 use super::mountinfo::Mounts;
 use super::network::interfaces;
 use super::process::process as stat;
@@ -31,7 +31,7 @@ pub fn mountinfo(input: &[u8]) {
         }
     }
     let _ = (
-        CgroupPaths::of(&mounts, path),
+        CgroupPaths::of(&mounts, path, STATISTICS),
         CgroupPaths::of_state(&mounts, path, &["memory"]),
     );
 }

@@ -10,7 +10,7 @@ use super::{ContainerInfo, OomEvents, Source, check_file_name};
 use crate::bindings::types::NetworkInterface;
 use crate::details::Details;
 use crate::error::{Context as _, Error, Result, bail};
-use crate::linux::cgroup::{Cgroup, CgroupPaths};
+use crate::linux::cgroup::{Cgroup, CgroupPaths, STATISTICS};
 use crate::linux::mountinfo::Mounts;
 use crate::snapshot::{Container, Format, Snapshot};
 use crate::text::shorten;
@@ -74,7 +74,9 @@ impl Cgroups {
             None => mounts.and_then(|mounts| mounts.top().map(Path::to_owned)),
         };
         match (path, mounts, &self.root) {
-            (Some(path), Some(mounts), _) => Ok(CgroupPaths::of(mounts, &path)?.existing()),
+            (Some(path), Some(mounts), _) => {
+                Ok(CgroupPaths::of(mounts, &path, STATISTICS)?.existing())
+            }
             (_, _, Some(root)) => CgroupPaths::laid_out_in(root),
             (_, _, None) => bail!(Source, "no cgroup filesystem is mounted"),
         }
@@ -105,7 +107,7 @@ impl Source for Cgroups {
             && parent != self.parent
         {
             self.parent = parent;
-            self.cgroups.close();
+            self.cgroups.close_all();
         }
         Ok(())
     }

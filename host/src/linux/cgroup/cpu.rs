@@ -87,7 +87,7 @@ pub(super) fn cpuacct_stat(text: &str) -> Result<(Option<u64>, Option<u64>)> {
 /// Parses user and system time by CPU in a v1 `cpuacct.usage_all`, in nanoseconds. CPUs are known by their
 /// position, so that a row cannot be skipped.
 pub(super) fn usage_all(text: &str) -> Result<(Vec<u64>, Vec<u64>)> {
-    let rows = text.lines().filter_map(|line| {
+    let rows = lines(text)?.filter_map(|line| {
         let mut columns = line.split_ascii_whitespace();
         let (cpu, user, system) = (columns.next()?, columns.next()?, columns.next());
         // The heading is no number.

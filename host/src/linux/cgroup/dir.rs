@@ -1,12 +1,12 @@
 //! The directory of a cgroup in one hierarchy, and its interface files.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2, statat,
@@ -14,6 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::hugetlb::HugetlbFiles;
 use crate::error::{Context as _, Error, Result};
 use crate::linux::file::{self, LARGEST, identity};
 
@@ -23,13 +24,16 @@ pub(super) struct CgroupDir {
     fd: OwnedFd,
     /// The device and the inode: another cgroup may get the same name.
     pub(super) identity: (u64, u64),
-    /// When it was made, in nanoseconds since 1970, as far as the kernel remembers. It was not later.
+    /// When it was made at the latest, in nanoseconds since 1970: the modification time of its inode, which kernfs sets
+    /// when it makes the inode, and when a cgroup is made or removed in it.
     pub(super) made: Option<u64>,
     pub(super) kind: FsKind,
     /// The interface files that are open, and those that are known not to exist.
     ///
     /// Opening and closing one takes 6 µs, reading it 1 µs, and a line of a v1 cgroup needs 45 of them.
     files: HashMap<String, Option<OwnedFd>>,
+    /// The files of huge pages, once there are some.
+    pub(super) hugetlb: Option<Arc<[HugetlbFiles]>>,
     /// Set if a file that was open has gone.
     has_lost_files: bool,
     /// The first failure of this sample.
@@ -39,7 +43,7 @@ pub(super) struct CgroupDir {
 /// The kind of filesystem that a directory is in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum FsKind {
-    /// A v1 hierarchy. The interface files of a cgroup are always the same.
+    /// A v1 hierarchy. The interface files of a cgroup are always the same, but for those of modules.
     V1,
     /// The v2 hierarchy. Controllers come and go, and their files with them.
     V2,
@@ -98,6 +102,7 @@ impl CgroupDir {
             fd,
             kind,
             files: HashMap::new(),
+            hugetlb: None,
             has_lost_files: false,
             failure: None,
         }))
@@ -107,19 +112,19 @@ impl CgroupDir {
         self.fd.as_fd()
     }
 
-    /// Returns whether this is still what has the name.
+    /// Returns whether its path still leads to it.
     pub(super) fn is_current(&self) -> bool {
-        let now = fs::symlink_metadata(&self.path).map(|now| (now.dev(), now.ino()));
-        now.ok() == Some(self.identity)
+        let now = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
+        now.is_ok_and(|now| identity(&now) == self.identity)
     }
 
-    /// Does the same, and forgives lost files: a controller was taken away from the cgroup.
+    /// As [`is_current`](Self::is_current), and forgives lost files: a controller was taken away from the cgroup.
     pub(super) fn confirm(&mut self) -> bool {
         self.has_lost_files = false;
         self.is_current()
     }
 
-    /// Returns whether it is necessary to look whether this is still what has the name.
+    /// Returns whether [`is_current`](Self::is_current) must be checked.
     pub(super) fn may_have_gone(&self) -> bool {
         self.has_lost_files || self.kind == FsKind::Ordinary
     }
@@ -164,7 +169,7 @@ impl CgroupDir {
         self.try_read(name, parse).unwrap_or_default()
     }
 
-    /// Does the same, but returns an error if there is a file that cannot be read or understood.
+    /// As [`read`](Self::read), but returns an error if there is a file that cannot be read or understood.
     pub(super) fn try_read<T>(
         &mut self,
         name: &str,
@@ -184,9 +189,7 @@ impl CgroupDir {
         };
         let error = match result {
             Ok(Ok(value)) => return Ok(Some(value)),
-            Err(e) if is_gone(&e) || file::is_absent(&e) => return Ok(None),
-            // Of pressure, that nobody measures it.
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::OPNOTSUPP) => return Ok(None),
+            Err(e) if has_no_value(&e) => return Ok(None),
             Ok(Err(e)) => e,
             Err(e) => e.into(),
         };
@@ -199,8 +202,13 @@ impl CgroupDir {
     fn read_anew<T>(&mut self, name: &str, parse: impl Fn(&str) -> T) -> io::Result<T> {
         self.files.remove(name);
         let file = match self.open_file(name) {
-            Err(e) if self.kind == FsKind::V1 && file::is_absent(&e) && self.is_current() => {
-                self.files.insert(name.to_owned(), None);
+            Err(e) if self.kind == FsKind::V1 && file::is_absent(&e) => {
+                match self.is_current() {
+                    // Those of bfq come with its module.
+                    true if name.starts_with("blkio.bfq.") => {}
+                    true => drop(self.files.insert(name.to_owned(), None)),
+                    false => self.has_lost_files = true,
+                }
                 return Err(e);
             }
             file => file?,
@@ -242,6 +250,12 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(GONE)
 }
 
+/// Returns whether there is such an error because there is no file, or no value: of pressure, where nobody measures it.
+pub(super) fn has_no_value(error: &io::Error) -> bool {
+    let is_unsupported = Errno::from_io_error(error) == Some(Errno::OPNOTSUPP);
+    is_unsupported || is_gone(error) || file::is_absent(error)
+}
+
 /// Opens a file or directory that a cgroup filesystem has in the directory `dir`, and nothing else: no
 /// symbolic link is followed, and nothing is opened that is mounted there.
 fn open_beneath(dir: &OwnedFd, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -265,8 +279,8 @@ fn open_beneath(dir: &OwnedFd, name: &str, flags: OFlags) -> Result<OwnedFd, Err
     }
 }
 
-/// Calls `take` with the text of an interface file of a kernel. It gives all of it at once if there is room,
-/// so one system call is enough.
+/// Calls `take` with the text of an interface file of a kernel. One system call is enough if there is room: all but lists
+/// of tasks are a single record of the kernel's seq_file, which a read returns whole.
 fn with_text<T>(file: &OwnedFd, take: impl FnOnce(&str) -> T) -> io::Result<T> {
     const SMALL: usize = 4096;
     let mut small = [MaybeUninit::uninit(); SMALL];
@@ -303,6 +317,7 @@ pub(super) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use tempfile::tempdir;

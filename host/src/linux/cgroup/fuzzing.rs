@@ -1,7 +1,7 @@
 //! The entry points of the fuzzer.
 
 use super::process::path_of_process;
-use super::{CgroupPaths, blkio, cpu, hugetlb, parse, psi};
+use super::{CgroupPaths, STATISTICS, blkio, cpu, hugetlb, parse, psi};
 use crate::linux::mountinfo::Mounts;
 
 /// Parses an interface file as each of them.
@@ -34,7 +34,7 @@ pub(crate) fn interface_file(text: &str) {
 pub(crate) fn process_cgroups(text: &[u8]) {
     for controller in ["memory", super::paths::UNIFIED] {
         if let Some(path) = path_of_process(text, controller) {
-            let _ = CgroupPaths::of(&Mounts::default(), path);
+            let _ = CgroupPaths::of(&Mounts::default(), path, STATISTICS);
         }
     }
 }

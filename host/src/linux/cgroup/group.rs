@@ -7,7 +7,7 @@ use super::dir::{CgroupDir, FsKind};
 use super::parse::parse_flag;
 use super::paths::{CgroupPaths, UNIFIED};
 use super::{blkio, cpu, cpuset, hugetlb, memory, pids, psi};
-use crate::bindings::types::{Blkio, Cpu, Hugetlb, Memory, Pids, Stats};
+use crate::bindings::types::{Blkio, Cpu, Hugetlb, Memory, Pids, Psi, Stats};
 use crate::error::{Error, Result, error};
 use crate::linux::mountinfo::Mounts;
 
@@ -177,30 +177,44 @@ impl Cgroup {
         failures.reduce(|first, _| first)
     }
 
-    pub(super) fn cpu(&mut self) -> Cpu {
+    fn cpu(&mut self) -> Cpu {
         let mut cpu = Cpu::default();
-        let mut v1 = false;
         if let Some(dir) = self.dir("cpuacct") {
             cpu.usage = cpu::usage_v1(dir);
-            v1 = true;
         } else if let Some(dir) = self.dir(UNIFIED) {
             (cpu.usage, cpu.throttling) = cpu::stat(dir);
         }
         if let Some(dir) = self.dir("cpu") {
             (_, cpu.throttling) = cpu::stat(dir);
-            v1 = true;
         }
-        if !v1 && let Some(dir) = self.dir(UNIFIED) {
-            cpu.psi = psi::read(dir, "cpu.pressure");
-        }
+        cpu.psi = self.pressure("cpu.pressure");
         cpu
     }
 
     fn memory(&mut self) -> Memory {
-        if let Some(dir) = self.dir("memory") {
-            return memory::read_v1(dir);
+        let mut memory = match self.dir("memory") {
+            Some(dir) => memory::read_v1(dir),
+            None => self.dir(UNIFIED).map(memory::read_v2).unwrap_or_default(),
+        };
+        memory.psi = self.pressure("memory.pressure");
+        memory
+    }
+
+    /// Reads a file of pressure, which the kernel has without the controller, too. Beside v1, the v2 cgroup may be there
+    /// without any task in it, and runc does not read it.
+    fn pressure(&mut self, file: &str) -> Option<Psi> {
+        match self.v1_dir() {
+            Some(_) => None,
+            None => psi::read(self.dir(UNIFIED)?, file),
         }
-        self.dir(UNIFIED).map(memory::read_v2).unwrap_or_default()
+    }
+
+    /// Returns the directory in the first v1 hierarchy that has one.
+    fn v1_dir(&mut self) -> Option<&mut CgroupDir> {
+        let hierarchies = self.hierarchies.iter_mut();
+        hierarchies
+            .filter(|hierarchy| !hierarchy.controllers.contains(&UNIFIED))
+            .find_map(|hierarchy| hierarchy.dir.as_mut())
     }
 
     /// Reads the count of the pids controller, or, if that is not at work, the lists of tasks.
@@ -211,11 +225,7 @@ impl Cgroup {
             }
         }
         // The directory of a v2 cgroup beside v1 may be there without any task in it.
-        let v1 = |hierarchy: &&mut Hierarchy| !hierarchy.controllers.contains(&UNIFIED);
-        let mut hierarchies = self.hierarchies.iter_mut();
-        let v1 = hierarchies.find(|h| v1(h) && h.dir.is_some());
-        let dir = v1.and_then(|hierarchy| hierarchy.dir.as_mut());
-        let current = match dir {
+        let current = match self.v1_dir() {
             Some(dir) => pids::count_tasks(dir, "tasks"),
             None => {
                 let dir = self.dir(UNIFIED);
@@ -229,17 +239,16 @@ impl Cgroup {
     }
 
     fn blkio(&mut self) -> Blkio {
-        if let Some(dir) = self.dir("blkio") {
-            return Blkio {
-                entries: blkio::read_v1(dir),
-                psi: None,
-            };
+        let entries = match self.dir("blkio") {
+            Some(dir) => Some(blkio::read_v1(dir)),
+            None => self
+                .dir(UNIFIED)
+                .and_then(|dir| dir.read("io.stat", blkio::io_stat)),
+        };
+        Blkio {
+            entries: entries.unwrap_or_default(),
+            psi: self.pressure("io.pressure"),
         }
-        let v2 = self.dir(UNIFIED).map(|dir| Blkio {
-            entries: dir.read("io.stat", blkio::io_stat).unwrap_or_default(),
-            psi: psi::read(dir, "io.pressure"),
-        });
-        v2.unwrap_or_default()
     }
 
     fn hugetlb(&mut self) -> Vec<(String, Hugetlb)> {
@@ -252,8 +261,8 @@ impl Cgroup {
         // Listing a directory takes longer than to read which controllers it has.
         let has_hugetlb =
             |text: &str| Ok(text.split_ascii_whitespace().any(|name| name == "hugetlb"));
-        let is_enabled = dir.read("cgroup.controllers", has_hugetlb);
-        match is_enabled.unwrap_or(true) || dir.kind == FsKind::Ordinary {
+        let may_have_some = dir.hugetlb.is_some() || dir.kind == FsKind::Ordinary;
+        match may_have_some || dir.read("cgroup.controllers", has_hugetlb) != Some(false) {
             true => hugetlb::read(dir),
             false => Vec::new(),
         }

@@ -1,8 +1,9 @@
 //! Huge pages.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
-use super::dir::{CgroupDir, at};
+use super::dir::{CgroupDir, FsKind, at};
 use super::parse::{parse_u64, parse_value_of};
 use crate::bindings::types::Hugetlb;
 use crate::error::Result;
@@ -13,42 +14,46 @@ use crate::linux::file::names;
 pub(super) struct HugetlbFiles {
     /// The size as the kernel names it: `2MB`.
     size: String,
-    /// The file of the usage.
     usage: String,
+    /// v1's files of the highest usage and of the times that it hit the limit, or v2's events, which have the latter.
+    max: Option<String>,
+    failcnt: String,
 }
 
 /// Reads the usage of each size of huge pages that the cgroup has files of.
 pub(super) fn read(dir: &mut CgroupDir) -> Vec<(String, Hugetlb)> {
     let files = list(dir).unwrap_or_else(|error| {
         dir.failure.get_or_insert(error);
-        Vec::new()
+        Arc::default()
     });
-    let read = |HugetlbFiles { size, usage }| {
-        let hugetlb = match usage.strip_suffix("usage_in_bytes") {
-            Some(stem) => Hugetlb {
-                usage: dir.read(&usage, parse_u64),
-                max: dir.read(&format!("{stem}max_usage_in_bytes"), parse_u64),
-                failcnt: dir.read(&format!("{stem}failcnt"), parse_u64),
-            },
-            None => {
-                let events = format!("hugetlb.{size}.events");
-                let failcnt = dir.read(&events, |text| Ok(parse_value_of(text, "max")));
-                Hugetlb {
-                    usage: dir.read(&usage, parse_u64),
-                    max: None,
-                    failcnt: failcnt.flatten(),
+    let read = |files: &HugetlbFiles| {
+        let hugetlb = Hugetlb {
+            usage: dir.read(&files.usage, parse_u64),
+            max: (files.max.as_ref()).and_then(|max| dir.read(max, parse_u64)),
+            failcnt: match files.max {
+                Some(_) => dir.read(&files.failcnt, parse_u64),
+                None => {
+                    let max = |text: &str| Ok(parse_value_of(text, "max"));
+                    dir.read(&files.failcnt, max).flatten()
                 }
-            }
+            },
         };
-        (hugetlb != Hugetlb::default()).then_some((size, hugetlb))
+        (hugetlb != Hugetlb::default()).then(|| (files.size.clone(), hugetlb))
     };
-    files.into_iter().filter_map(read).collect()
+    files.iter().filter_map(read).collect()
 }
 
-fn list(dir: &CgroupDir) -> Result<Vec<HugetlbFiles>> {
+/// Lists the files. The sizes of a kernel are fixed when it boots.
+fn list(dir: &mut CgroupDir) -> Result<Arc<[HugetlbFiles]>> {
+    if let Some(files) = &dir.hugetlb {
+        return Ok(Arc::clone(files));
+    }
     let names = at(&dir.path, names(dir.fd()))?;
-    let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    Ok(find(&names.collect()))
+    let files: Arc<[_]> = find(&names).into();
+    if dir.kind != FsKind::Ordinary && !files.is_empty() {
+        dir.hugetlb = Some(Arc::clone(&files));
+    }
+    Ok(files)
 }
 
 /// Finds the sizes that there are files of: those of v2, or else those of v1. Like runc, this prefers the files of
@@ -66,9 +71,16 @@ pub(super) fn find(names: &HashSet<String>) -> Vec<HugetlbFiles> {
         .collect();
     let files = sizes.into_iter().filter_map(|size| {
         let mut files = USAGE.iter().map(|usage| format!("hugetlb.{size}.{usage}"));
+        let usage = files.find(|name| names.contains(name))?;
+        let stem = usage.strip_suffix("usage_in_bytes");
         Some(HugetlbFiles {
             size: size.to_owned(),
-            usage: files.find(|name| names.contains(name))?,
+            max: stem.map(|stem| format!("{stem}max_usage_in_bytes")),
+            failcnt: match stem {
+                Some(stem) => format!("{stem}failcnt"),
+                None => format!("hugetlb.{size}.events"),
+            },
+            usage,
         })
     });
     files.collect()
@@ -103,11 +115,9 @@ mod tests {
             ),
         ] {
             let given = given.iter().map(|&name| name.to_owned()).collect();
-            let found = found.iter().map(|&(size, usage)| HugetlbFiles {
-                size: size.to_owned(),
-                usage: usage.to_owned(),
-            });
-            assert_eq!(find(&given), found.collect::<Vec<_>>());
+            let files = find(&given);
+            let files = files.iter().map(|files| (&*files.size, &*files.usage));
+            assert_eq!(files.collect::<Vec<_>>(), found);
         }
     }
 

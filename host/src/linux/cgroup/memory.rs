@@ -2,7 +2,6 @@
 
 use super::dir::CgroupDir;
 use super::parse::{parse_flat_keyed, parse_max, parse_u64, value_in};
-use super::psi;
 use crate::bindings::types::{Memory, MemoryEntry};
 
 /// Reads the memory controller of v1.
@@ -66,7 +65,6 @@ pub(super) fn read_v2(dir: &mut CgroupDir) -> Memory {
         kernel: MemoryEntry::default(),
         kernel_tcp: MemoryEntry::default(),
         raw,
-        // The kernel measures it without the controller, too.
-        psi: psi::read(dir, "memory.pressure").filter(|_| usage.is_some()),
+        psi: None,
     }
 }

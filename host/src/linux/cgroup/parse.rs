@@ -43,7 +43,17 @@ pub(super) fn parse_max(text: &str) -> Result<u64> {
 
 /// Parses numbers with white space between them.
 pub(super) fn parse_list(text: &str) -> Result<Vec<u64>> {
-    text.split_ascii_whitespace().map(parse_u64).collect()
+    let numbers: Result<Vec<_>> = text
+        .split_ascii_whitespace()
+        .take(MOST_LINES + 1)
+        .map(parse_u64)
+        .collect();
+    match numbers {
+        Ok(numbers) if numbers.len() > MOST_LINES => {
+            bail!(Source, "it has more than {MOST_LINES} numbers")
+        }
+        numbers => numbers,
+    }
 }
 
 /// Parses a list of numbers and ranges: `0-3,8`.
@@ -66,10 +76,8 @@ pub(super) fn parse_ranges(text: &str) -> Result<Vec<u16>> {
 
 /// Parses a line of a name, white space and a number. Names of the kernel are ASCII.
 pub(super) fn parse_pair(line: &str) -> Option<(&str, u64)> {
-    let mut words = line.split_ascii_whitespace();
-    let (name, value) = (words.next()?, words.next()?);
-    let is_whole = words.next().is_none() && name.is_ascii();
-    is_whole.then_some((name, parse_u64(value).ok()?))
+    let (name, value) = line.trim_ascii().split_once([' ', '\t'])?;
+    name.is_ascii().then_some((name, parse_u64(value).ok()?))
 }
 
 /// Parses a flat keyed file: lines of a name and a number. They are returned in the order of the names, each

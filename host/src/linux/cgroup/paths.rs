@@ -33,9 +33,9 @@ pub(crate) struct CgroupPaths {
 
 impl CgroupPaths {
     /// Returns where the cgroup of that path is, as this process sees paths in /proc/PID/cgroup and mountinfo.
-    pub(crate) fn of(mounts: &Mounts, path: &Path) -> Result<Self> {
+    pub(crate) fn of(mounts: &Mounts, path: &Path, controllers: &[&'static str]) -> Result<Self> {
         check_path(path)?;
-        Ok(Self::by_controller(STATISTICS, |controller| {
+        Ok(Self::by_controller(controllers, |controller| {
             mounts.dirs(controller, path).collect()
         }))
     }
@@ -220,9 +220,12 @@ mod tests {
     fn a_path_that_leads_upwards_is_no_cgroup() {
         let mounts = Mounts::parse(b"35 31 0:38 / /tmp rw - cgroup2 cgroup2 rw");
         for path in ["/a/../../etc", "relative/..", "relative", ""] {
-            assert!(CgroupPaths::of(&mounts, Path::new(path)).is_err(), "{path}");
+            assert!(
+                CgroupPaths::of(&mounts, Path::new(path), STATISTICS).is_err(),
+                "{path}"
+            );
         }
-        let above = CgroupPaths::of(&mounts, Path::new("/../etc"));
+        let above = CgroupPaths::of(&mounts, Path::new("/../etc"), STATISTICS);
         assert!(above.expect("it is one").is_empty());
     }
 

@@ -1,15 +1,16 @@
 //! Tasks and their limit.
 
-use std::io;
+use std::fs::File;
 
-use super::dir::CgroupDir;
+use super::dir::{CgroupDir, at, has_no_value};
 use super::parse::{parse_max, parse_u64};
 use crate::bindings::types::Pids;
-use crate::error::{Result, error};
-use crate::linux::file::is_absent;
+use crate::error::{Result, bail};
+use crate::linux::file::{self, LARGEST, is_absent};
 
-/// The deepest cgroup below a container's whose tasks are counted.
+/// The deepest cgroup below a container's whose tasks are counted, and the most cgroups whose tasks are.
 const DEEPEST: usize = 500;
+const MOST: usize = 10_000;
 
 /// Reads the pids controller. `None` if it does not count the tasks of this cgroup.
 pub(super) fn read(dir: &mut CgroupDir) -> Option<Pids> {
@@ -23,36 +24,37 @@ pub(super) fn read(dir: &mut CgroupDir) -> Option<Pids> {
 
 /// Counts the tasks in a cgroup and the cgroups in it. `None` if there is no such list.
 pub(super) fn count_tasks(dir: &mut CgroupDir, list: &str) -> Option<u64> {
-    let result = count(dir, list, 0);
+    let result = count(dir, list, 0, &mut 0);
     result.unwrap_or_else(|error| {
         dir.failure.get_or_insert(error);
         None
     })
 }
 
-fn count(dir: &mut CgroupDir, list: &str, depth: usize) -> Result<Option<u64>> {
+fn count(dir: &CgroupDir, list: &str, depth: usize, cgroups: &mut usize) -> Result<Option<u64>> {
     if depth > DEEPEST {
-        return Err(error!(
-            Source,
-            "there are more than {DEEPEST} levels of cgroups"
-        ));
+        bail!(Source, "there are more than {DEEPEST} levels of cgroups");
     }
-    let lines = |text: &str| Ok(text.lines().count() as u64);
-    let Some(mut tasks) = dir.read(list, lines) else {
-        return match dir.failure.take() {
-            Some(error) => Err(error),
-            None => Ok(None),
-        };
+    *cgroups += 1;
+    if *cgroups > MOST {
+        bail!(Source, "there are more than {MOST} cgroups in it");
+    }
+    // Each read of a list returns no more than a page of it, whatever room there is (the kernel's seq_read_iter).
+    let text = dir.open_file(list).map(File::from);
+    let text = match text.and_then(|file| file::read(file, LARGEST)) {
+        Err(e) if has_no_value(&e) => return Ok(None),
+        text => at(&dir.path.join(list), text)?,
     };
-    let vanished = |e: &io::Error| is_absent(e);
+    let lines = text.split(|byte| *byte == b'\n');
+    let mut tasks = lines.filter(|line| !line.is_empty()).count() as u64;
     let children = match dir.children() {
-        Err(e) if vanished(&e) => return Ok(Some(tasks)),
+        Err(e) if is_absent(&e) => return Ok(Some(tasks)),
         children => children?,
     };
     for name in children {
         // A cgroup that has gone since has no tasks.
-        if let Some(mut child) = dir.open_child(&name)? {
-            tasks += count(&mut child, list, depth + 1)?.unwrap_or(0);
+        if let Some(child) = dir.open_child(&name)? {
+            tasks += count(&child, list, depth + 1, cgroups)?.unwrap_or(0);
         }
     }
     Ok(Some(tasks))

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::cpu;
 use super::group::Cgroup;
-use super::parse::{parse_flat_keyed, parse_max, value_in};
+use super::parse::{parse_flat_keyed, parse_max, parse_u64, value_in};
 use super::paths::{CgroupPaths, UNIFIED};
 use crate::error::Result;
 use crate::linux::mountinfo::Mounts;
@@ -24,7 +25,9 @@ impl SandboxCgroup {
     /// Reads the cgroups that a process is in, by the text of its /proc/PID/cgroup. The machine's root cgroup
     /// accounts for nothing, and neither does one that no mount leads to.
     pub(crate) fn read(mounts: &Mounts, cgroups: &[u8]) -> Result<Self> {
-        Self::read_at(cgroups, |path| CgroupPaths::of(mounts, path))
+        Self::read_at(cgroups, |path, controllers| {
+            CgroupPaths::of(mounts, path, controllers)
+        })
     }
 
     /// Returns the path of the cgroup that accounts for memory, by the text of a /proc/PID/cgroup.
@@ -33,15 +36,21 @@ impl SandboxCgroup {
         path.to_str().map(PathBuf::from)
     }
 
-    fn read_at(cgroups: &[u8], locate: impl Fn(&Path) -> Result<CgroupPaths>) -> Result<Self> {
+    fn read_at(
+        cgroups: &[u8],
+        locate: impl Fn(&Path, &[&'static str]) -> Result<CgroupPaths>,
+    ) -> Result<Self> {
         let cgroup = |controller| match path_of_process(cgroups, controller) {
             None => Ok(None),
             Some(path) if path == Path::new("/") => Ok(None),
-            Some(path) => Cgroup::open(&locate(path)?).map(Some),
+            Some(path) => Cgroup::open(&locate(path, &[controller, UNIFIED])?).map(Some),
         };
         let mut sandbox = Self::default();
         if let Some(mut cgroup) = cgroup("cpuacct")? {
-            sandbox.cpu_ns = cgroup.cpu().usage.total;
+            sandbox.cpu_ns = match cgroup.dir("cpuacct") {
+                Some(dir) => dir.read("cpuacct.usage", parse_u64),
+                None => cgroup.dir(UNIFIED).and_then(|dir| cpu::stat(dir).0.total),
+            };
         }
         if let Some(mut cgroup) = cgroup("memory")?
             && let Some(dir) = cgroup.dir("memory")
@@ -52,7 +61,7 @@ impl SandboxCgroup {
                 stat.and_then(|stat| value_in(&stat, "hierarchical_memory_limit"));
         } else if let Some(path) = path_of_process(cgroups, UNIFIED) {
             for path in path.ancestors() {
-                let mut cgroup = Cgroup::open(&locate(path)?)?;
+                let mut cgroup = Cgroup::open(&locate(path, &[UNIFIED])?)?;
                 let limit = cgroup.dir(UNIFIED);
                 let limit = limit.and_then(|dir| dir.read("memory.max", parse_max));
                 let lowest = sandbox.memory_limit;
@@ -134,7 +143,7 @@ mod tests {
                 write(&test, &format!("{name}memory.max"), limit);
             }
         }
-        let locate = |path: &Path| {
+        let locate = |path: &Path, _: &[&'static str]| {
             let below = path.strip_prefix("/").expect("it is absolute");
             let all = CgroupPaths::laid_out_in(test.path())?;
             let parts = below.iter().map(|name| name.to_str().expect("it is UTF-8"));

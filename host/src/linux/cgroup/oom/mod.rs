@@ -45,7 +45,8 @@ struct Watched {
 /// are dropped: the number comes from outside.
 const MOST_KILLS: u64 = 1000;
 
-/// The time after a signal without a kill of its own a container that goes is still taken for a victim of it.
+/// How long after a signal a v1 cgroup that goes counts as one with an OOM kill, though no counter rose: until the sixth
+/// look of the timer.
 const EXPLAINED: Duration = Duration::from_millis(160);
 
 impl OomNotifier {
@@ -105,7 +106,10 @@ impl OomNotifier {
         }
         let wakers = match &mut self.wakers {
             Some(wakers) => wakers,
-            None => self.wakers.insert(Wakers::new()?),
+            None => match Wakers::new() {
+                Ok(wakers) => self.wakers.insert(wakers),
+                Err(e) => return self.refuse(e.into(), dir),
+            },
         };
         if let Some(before) = watched.cgroup.take() {
             finish(before, container, wakers, &mut self.found);
@@ -116,16 +120,30 @@ impl OomNotifier {
                 watched.cgroup = cgroup;
                 Ok(watched.cgroup.is_some())
             }
-            Err(e) if !is_exhausted(&e) => {
-                watched.identity = Some(dir.identity);
-                Err(e)
-            }
-            Err(_) if self.is_exhausted => Ok(false),
-            Err(_) => {
-                self.is_exhausted = true;
-                Err(exhausted(dir))
+            Err(e) => {
+                if !is_exhausted(&e) {
+                    watched.identity = Some(dir.identity);
+                }
+                self.refuse(e, dir)
             }
         }
+    }
+
+    /// Returns why a container is not watched: that the kernel's limits are reached once, for all containers.
+    fn refuse(&mut self, error: Error, dir: &CgroupDir) -> Result<bool> {
+        if !is_exhausted(&error) {
+            return Err(error);
+        }
+        match std::mem::replace(&mut self.is_exhausted, true) {
+            true => Ok(false),
+            false => Err(exhausted(dir)),
+        }
+    }
+
+    /// Returns whether a container is watched, if it was observed at this sample.
+    pub(crate) fn is_watched(&self, container: &str) -> bool {
+        let watched = self.containers.get(container);
+        watched.is_some_and(|watched| watched.is_fresh && watched.cgroup.is_some())
     }
 
     /// Returns what is readable when [`OomNotifier::drain`] may find something.

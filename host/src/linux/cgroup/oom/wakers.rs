@@ -138,11 +138,13 @@ impl Wakers {
         let mut changes = inotify::Reader::new(inotify, &mut buffer);
         for _ in 0..MOST {
             let Ok(change) = changes.next() else {
-                break;
+                return;
             };
             woken.changes_lost |= change.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
             woken.changed.insert(change.wd());
         }
+        // The reader may have others, which go with it.
+        woken.changes_lost = true;
     }
 
     /// Restarts the looks after a signal.
