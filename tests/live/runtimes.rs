@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::tempdir;
-use tests::{Eventout, PureV1, Usage, can_run, judge, lock_machine, missing};
+use tests::{Eventout, PureV1, Usage, can_run, judge, lock_machine, missing, wait_until};
 
 use super::container::{Container, TASKS};
 
@@ -132,12 +132,24 @@ fn without_a_source_the_runtime_that_knows_the_container_is_found() {
     let crun = Container::start("crun", None, "other");
     check(&crun, || stats(&crun));
 
-    // Two runtimes that know the same ID: neither is taken for the other.
+    let mut stream = Eventout::new().events(["--all"]).interval("100ms").start();
+    while stream.next_value()["id"] != runc.id.as_str() {}
+
+    // Two runtimes that know the same ID: neither is taken for the other, not even by a stream that has one open.
     let state = Path::new("/run/crun");
     let copy = state.join(&runc.id);
     fs::create_dir_all(&copy).expect("a directory");
     fs::copy(state.join(&crun.id).join("status"), copy.join("status")).expect("a state of crun");
     let end = stats(&runc).run();
+    let mut others = 0;
+    wait_until("neither of them has lines", 60, || {
+        match stream.next_value()["id"] == runc.id.as_str() {
+            true => others = 0,
+            false => others += 1,
+        }
+        others == 10
+    });
+    stream.kill().says("more than one runtime knows it");
     fs::remove_dir_all(&copy).expect("it can be removed");
     end.fails(1);
     end.says("--source runc:/run/runc or crun:/run/crun");

@@ -12,10 +12,11 @@ use serde_json::Value;
 use super::cgroup;
 use super::state_dir::RuntimeKind;
 use super::state_json::{annotated, limit, not_a_state, of_config, read_json, text, timestamp};
+use crate::bindings::types::NetworkInterface;
 use crate::details::{Details, Status};
 use crate::error::{Context as _, Error, Result, bail, error};
 use crate::linux::cgroup::{Cgroup, CgroupPaths, FREEZER, STATISTICS};
-use crate::linux::file::read_regular;
+use crate::linux::file::{is_absent, read_regular};
 use crate::linux::mountinfo::Mounts;
 use crate::linux::network::{interfaces_of, namespace_of, read_interfaces};
 use crate::linux::process::Process;
@@ -25,8 +26,8 @@ use crate::snapshot::Snapshot;
 pub(super) struct RunningContainer {
     process: Process,
     cgroup: Cgroup,
-    /// The interfaces of its network namespace, if that is not the machine's.
-    network: io::Result<Option<File>>,
+    /// The interfaces of its network namespace, if that is not the machine's. `None` before it is known.
+    network: Option<Option<File>>,
     kind: RuntimeKind,
     state_file: PathBuf,
     state: State,
@@ -57,13 +58,16 @@ impl RunningContainer {
             RuntimeKind::Crun => crun_state,
             RuntimeKind::Runc | RuntimeKind::Gvisor => runc_state,
         };
-        let state = read_regular(&state_file).map_err(Error::from);
+        let state = match read_regular(&state_file) {
+            Err(e) if is_absent(&e) => bail!(ContainerNotFound, "there is no {}", path()),
+            state => state.map_err(Error::from),
+        };
         let state = state.and_then(|text| parse(&text)).with_context(path)?;
         let (process, cgroup) = state.open(mounts)?;
         Ok(Self {
             process,
             cgroup,
-            network: interfaces_of(state.pid),
+            network: None,
             kind,
             state_file,
             state,
@@ -116,12 +120,17 @@ impl RunningContainer {
         if !self.process.is_running()? {
             bail!(ContainerNotFound, "it is not running");
         }
-        let interfaces = match &self.network {
-            Ok(Some(file)) => read_interfaces(file),
-            Ok(None) => Ok(Vec::new()),
-            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
-        };
+        let interfaces = self.interfaces();
         cgroup::snapshot(&mut self.cgroup, id, interfaces)
+    }
+
+    /// Reads the network interfaces. What fails is tried again at the next sample.
+    fn interfaces(&mut self) -> io::Result<Vec<NetworkInterface>> {
+        let network = match &self.network {
+            Some(network) => network,
+            None => self.network.insert(interfaces_of(self.state.pid)?),
+        };
+        network.as_ref().map_or(Ok(Vec::new()), read_interfaces)
     }
 }
 

@@ -38,8 +38,13 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
     }
 
     /// Closes all containers: they have to be found anew.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close_all(&mut self) {
         self.open.clear();
+    }
+
+    /// Closes a container, if it is open: it has to be found anew.
+    pub(super) fn close(&mut self, id: &str) {
+        self.open.remove(id);
     }
 
     pub(super) fn contains(&self, id: &str) -> bool {
@@ -75,6 +80,9 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
 
     /// Watches a container for OOM kills. See [`OomEvents::watch`](super::OomEvents::watch).
     pub(super) fn watch(&mut self, id: &str, open: impl FnOnce() -> Result<T>) -> Result<bool> {
+        if self.notifier.is_watched(id) {
+            return Ok(true);
+        }
         self.notifier.watch(id);
         let opened;
         let container = match self.open.get(id) {

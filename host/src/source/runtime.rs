@@ -1,6 +1,6 @@
 //! `runc[:ROOT]`, `crun[:ROOT]`, `gvisor[:ROOT]`, and which of them knows a container.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -23,6 +23,8 @@ pub(super) struct Runtimes {
     kinds: Vec<RuntimeKind>,
     /// The only state directory to look at. `None` for the usual ones.
     root: Option<PathBuf>,
+    /// The state directories to look at, in this sample.
+    dirs: Option<Arc<[StateDir]>>,
     sandboxes: Sandboxes,
     /// The containers in each of runsc's root directories at this sample, with their sandboxes.
     state_files: HashMap<PathBuf, HashMap<String, String>>,
@@ -37,6 +39,7 @@ impl Runtimes {
         Self {
             kinds: kinds.to_vec(),
             root,
+            dirs: None,
             sandboxes: Sandboxes::default(),
             state_files: HashMap::new(),
             running: OpenContainers::default(),
@@ -46,16 +49,19 @@ impl Runtimes {
     }
 
     /// Returns the state directories to look at.
-    fn state_dirs(&self) -> Vec<StateDir> {
-        let kinds = self.kinds.iter();
-        let dirs = kinds.flat_map(|&kind| match &self.root {
-            Some(root) => vec![StateDir {
-                kind,
-                root: root.clone(),
-            }],
-            None => StateDir::all(kind),
-        });
-        dirs.collect()
+    fn state_dirs(&mut self) -> Arc<[StateDir]> {
+        let dirs = || {
+            let kinds = self.kinds.iter();
+            let dirs = kinds.flat_map(|&kind| match &self.root {
+                Some(root) => vec![StateDir {
+                    kind,
+                    root: root.clone(),
+                }],
+                None => StateDir::all(kind),
+            });
+            dirs.collect()
+        };
+        Arc::clone(self.dirs.get_or_insert_with(dirs))
     }
 
     /// Finds the container of that ID in a state directory.
@@ -85,7 +91,7 @@ impl Runtimes {
         let dirs = self.state_dirs();
         let mut found = Vec::new();
         let mut unreadable = None;
-        for dir in &dirs {
+        for dir in dirs.iter() {
             match self.find_in(dir, id) {
                 Ok(file) => found.extend(file.map(|file| (dir.clone(), file))),
                 Err(e) if is_absent(&e) => {}
@@ -133,12 +139,30 @@ impl Runtimes {
 
     /// Opens a container of runc or crun.
     fn open(&mut self, dir: &StateDir, id: &str) -> Result<RunningContainer> {
-        let mounts = match &mut self.mounts {
-            Some(mounts) => mounts,
-            None => self.mounts.insert(Mounts::of_this_process()?),
-        };
+        let mounts = mounts_of(&mut self.mounts)?;
         RunningContainer::open(dir.kind, dir.state_file(id), mounts)
     }
+
+    /// Reads the sandbox of a container of gVisor.
+    fn sandbox(&mut self, dir: &StateDir, file: &StateFile) -> Result<Arc<Snapshot>> {
+        let ids = || {
+            let all = self.state_files.get(&dir.root).into_iter().flatten();
+            let all = all.filter(|(_, sandbox)| **sandbox == file.sandbox);
+            let mut ids: Vec<_> = all.map(|(id, _)| id.clone()).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let mounts = mounts_of(&mut self.mounts)?;
+        self.sandboxes.snapshot(&dir.root, file, ids, mounts)
+    }
+}
+
+/// Returns the mounts, which are read once they are needed.
+fn mounts_of(mounts: &mut Option<Mounts>) -> Result<&Mounts> {
+    Ok(match mounts {
+        Some(mounts) => mounts,
+        None => mounts.insert(Mounts::of_this_process()?),
+    })
 }
 
 impl Source for Runtimes {
@@ -146,8 +170,8 @@ impl Source for Runtimes {
         let mut all = Vec::new();
         let mut is_readable = false;
         let before = self.warnings.len();
-        for dir in self.state_dirs() {
-            let Some(containers) = self.list(&dir)? else {
+        for dir in self.state_dirs().iter() {
+            let Some(containers) = self.list(dir)? else {
                 continue;
             };
             is_readable = true;
@@ -156,6 +180,11 @@ impl Source for Runtimes {
                 sandbox: file.sandbox,
                 source: dir.name(),
             }));
+        }
+        // An open one would be read for each that has its ID.
+        let mut ids = HashSet::new();
+        for info in all.iter().filter(|info| !ids.insert(&info.id)) {
+            self.running.close(&info.id);
         }
         match self.warnings.len() > before && !is_readable {
             true => Err(self.warnings.swap_remove(before)),
@@ -174,6 +203,7 @@ impl Source for Runtimes {
     fn advance(&mut self) -> Result<()> {
         self.sandboxes.advance();
         self.state_files.clear();
+        self.dirs = None;
         self.running.advance();
         if let Some(mounts) = &mut self.mounts {
             mounts.refresh()?;
@@ -188,7 +218,7 @@ impl Source for Runtimes {
             check_file_name(container)?;
             match self.find(container) {
                 Ok((dir, file)) if dir.kind == RuntimeKind::Gvisor => {
-                    return self.sandboxes.snapshot(&dir.root, &file);
+                    return self.sandbox(&dir, &file);
                 }
                 Ok((dir, _)) => self.open(&dir, container),
                 Err(e) => Err(e),
@@ -228,7 +258,9 @@ impl Source for Runtimes {
     }
 
     fn warnings(&mut self) -> Vec<Error> {
-        std::mem::take(&mut self.warnings)
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.append(&mut self.sandboxes.warnings());
+        warnings
     }
 }
 

@@ -57,8 +57,8 @@ impl Table {
         let now = containers.iter().map(|container| container.instant).max();
         let now = now.unwrap_or_else(Instant::now);
         let is_remembered =
-            |row: &Box<Row>| now.saturating_duration_since(row.container.instant) < MEMORY;
-        let away = self.away.drain(..).filter(is_remembered);
+            |row: &Row| now.saturating_duration_since(row.container.instant) < MEMORY;
+        let away = self.away.drain(..).filter(|row| is_remembered(row));
         let mut before: HashMap<String, Box<Row>> = (self.rows.drain(..).chain(away))
             .map(|row| (row.container.info.id.clone(), row))
             .collect();

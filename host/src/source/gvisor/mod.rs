@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::bindings::types::Stats;
-use crate::error::{Context as _, Result, bail};
+use crate::error::{Context as _, Error, Result, bail};
+use crate::linux::cgroup::SandboxCgroup;
+use crate::linux::mountinfo::Mounts;
 use crate::snapshot::{Container, Format, Snapshot};
 use crate::text::shorten;
 
@@ -20,26 +22,34 @@ pub(super) use state::StateFile;
 use state::Sandbox;
 use urpc::Sentry;
 
-/// Reads the sandbox of a container, whose sentry may take that much time.
-fn snapshot(root: &Path, file: &StateFile, time: Duration) -> Result<Snapshot> {
+/// Reads the sandbox of a container, which has the containers `ids`, and whose sentry may take that much time. Returns
+/// also why what the host accounts for it could not be read.
+fn snapshot(
+    root: &Path,
+    file: &StateFile,
+    ids: &[String],
+    mounts: &Mounts,
+    time: Duration,
+) -> Result<(Snapshot, Option<Error>)> {
     let sandbox = Sandbox::read(&file.path(root))?;
-    let files = StateFile::all(root).with_context(|| root.display().to_string())?;
-    let files = files
-        .into_iter()
-        .filter(|other| other.sandbox == file.sandbox);
-    let ids: Vec<_> = files.map(|file| file.id).collect();
-
     let mut sentry = match Sentry::connect(root, &file.sandbox, &sandbox, time) {
         Ok(sentry) => sentry,
         Err(e) if sandbox.may_run(&file.sandbox, &e)? => return Err(e),
         Err(_) => bail!(ContainerNotFound, "its sandbox is not running"),
     };
-    let mut snapshot = read(&mut sentry, &file.sandbox, &ids).with_context(|| {
+    let mut snapshot = read(&mut sentry, &file.sandbox, ids).with_context(|| {
         let sandbox = shorten(&file.sandbox);
         format!("cannot read sandbox {sandbox} from its sentry")
     })?;
-    // What the host does not account for, or not visibly, costs itself.
-    let host = sandbox.on_the_host().unwrap_or_default();
+    // Without it, the sentry's own values are all that is known.
+    let host = sandbox.on_the_host(mounts).with_context(|| {
+        let sandbox = shorten(&file.sandbox);
+        format!("cannot read the cgroup of sandbox {sandbox}")
+    });
+    let (host, failure) = match host {
+        Ok(host) => (host, None),
+        Err(e) => (SandboxCgroup::default(), Some(e)),
+    };
     snapshot.cgroup_cpu_usage = host.cpu_ns;
     // The sentry knows of no limit, but there may be one for all of it.
     if host.memory_limit.is_some() {
@@ -48,11 +58,11 @@ fn snapshot(root: &Path, file: &StateFile, time: Duration) -> Result<Snapshot> {
             stats.memory.usage.limit = host.memory_limit;
         }
     }
-    Ok(snapshot)
+    Ok((snapshot, failure))
 }
 
 /// Reads all containers of a sandbox. Those that the sentry does not know any more are left out, and an error
-/// about one of several is its own.
+/// about one container fails that container's calls only.
 fn read(sentry: &mut Sentry, root: &str, ids: &[String]) -> Result<Snapshot> {
     let mut usage = None;
     let mut containers = Vec::new();

@@ -11,6 +11,7 @@ use super::{StateFile, state};
 use crate::details::{Details, Status};
 use crate::error::{Context as _, Error, ErrorKind, Result, error};
 use crate::linux::file::is_absent;
+use crate::linux::mountinfo::Mounts;
 use crate::linux::process::is_running;
 use crate::snapshot::Snapshot;
 
@@ -25,6 +26,8 @@ pub(in crate::source) struct Sandboxes {
     waited: Duration,
     /// The details of containers, by their state files.
     known: HashMap<PathBuf, Known>,
+    /// Why the cgroups of sandboxes could not be read.
+    warnings: Vec<Error>,
 }
 
 /// The details of a container.
@@ -128,26 +131,35 @@ impl Sandboxes {
         Ok(Arc::clone(&known.details))
     }
 
-    /// Reads the sandbox of a container, unless it was read at this sample.
+    /// Reads the sandbox of a container, which has the containers `ids`, unless it was read at this sample.
     pub(in crate::source) fn snapshot(
         &mut self,
         root: &Path,
         file: &StateFile,
+        ids: impl FnOnce() -> Vec<String>,
+        mounts: &Mounts,
     ) -> Result<Arc<Snapshot>> {
         let key = root.join(&file.sandbox);
         if let Some(result) = self.sample.get(&key) {
             return result.clone().map_err(|failure| failure.error());
         }
-        let result = self.read(root, file, &key);
+        let result = self.read(&key, |time| {
+            super::snapshot(root, file, &ids(), mounts, time)
+        });
         self.sample.insert(key, result.clone());
         result.map_err(|failure| failure.error())
     }
 
+    /// Takes what was left out since the last call, and why.
+    pub(in crate::source) fn warnings(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Calls `read` with the time that it has, unless the sentry is left alone.
     fn read(
         &mut self,
-        root: &Path,
-        file: &StateFile,
         key: &Path,
+        read: impl FnOnce(Duration) -> Result<(Snapshot, Option<Error>)>,
     ) -> Result<Arc<Snapshot>, Failure> {
         let start = Instant::now();
         let stalled = self.stalled.get(key);
@@ -160,14 +172,15 @@ impl Sandboxes {
             _ => TIME,
         };
         let remaining = TIME.saturating_sub(self.waited);
-        if remaining.is_zero() {
+        // It would seem to be slow itself.
+        if remaining < SHORT_TIME {
             return Err(Failure {
                 kind: ErrorKind::Source,
                 message: "other sentries took all the time of this sample".to_owned(),
             });
         }
         let time = time.min(remaining);
-        let result = super::snapshot(root, file, time);
+        let result = read(time);
         let took = start.elapsed();
         if took > SHORT_TIME {
             self.waited += took;
@@ -186,7 +199,8 @@ impl Sandboxes {
                 Err(failure)
             }
             Err(e) => Err(Failure::new(&e)),
-            Ok(snapshot) => {
+            Ok((snapshot, failure)) => {
+                self.warnings.extend(failure);
                 self.stalled.remove(key);
                 Ok(Arc::new(snapshot))
             }
@@ -268,17 +282,21 @@ mod tests {
             id: id.to_owned(),
             sandbox: "pod".to_owned(),
         };
+        let mounts = Mounts::of_this_process().expect("it can be read");
         let mut sandboxes = Sandboxes::default();
         let mut read = |id| {
             let start = Instant::now();
-            let error = sandboxes.snapshot(&root, &file(id)).expect_err("it stalls");
+            let ids = || vec!["pod".to_owned(), "other".to_owned()];
+            let error = sandboxes.snapshot(&root, &file(id), ids, &mounts);
+            let error = error.expect_err("it stalls");
             let error = error.to_string();
             assert!(error.ends_with("it took longer than 2s"), "{error}");
             let took = start.elapsed();
             sandboxes.advance();
             // Of the next sample.
             let start = Instant::now();
-            assert!(sandboxes.snapshot(&root, &file("other")).is_err());
+            let other = sandboxes.snapshot(&root, &file("other"), ids, &mounts);
+            assert!(other.is_err());
             (took, start.elapsed())
         };
         let (first, next) = read("pod");

@@ -10,9 +10,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::details::{Details, Status};
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Error, Result, bail};
 use crate::linux::cgroup::SandboxCgroup;
-use crate::linux::file::{read_proc, read_regular};
+use crate::linux::file::{is_absent, read_proc, read_regular};
 use crate::linux::mountinfo::Mounts;
 use crate::linux::network::namespace_of;
 use crate::linux::process::is_running;
@@ -64,7 +64,10 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// Reads a state file.
     pub(super) fn read(file: &Path) -> Result<Self> {
-        let text = read_regular(file).map_err(Error::from);
+        let text = match read_regular(file) {
+            Err(e) if is_absent(&e) => bail!(ContainerNotFound, "there is no {}", file.display()),
+            text => text.map_err(Error::from),
+        };
         text.and_then(|text| Self::parse(&text))
             .with_context(|| file.display().to_string())
     }
@@ -99,9 +102,9 @@ impl Sandbox {
     /// Reads what the host's cgroups account for the sandbox. Nothing if runsc made none: then the process is in
     /// another one, or in the machine's root cgroup, whose values say nothing of it. runsc itself takes the CPU
     /// time of that cgroup, and on cgroup v2 always that of the parent.
-    pub(super) fn on_the_host(&self) -> Result<SandboxCgroup> {
+    pub(super) fn on_the_host(&self, mounts: &Mounts) -> Result<SandboxCgroup> {
         match self.cgroups()? {
-            Some(cgroups) => SandboxCgroup::read(&Mounts::of_this_process()?, &cgroups),
+            Some(cgroups) => SandboxCgroup::read(mounts, &cgroups),
             None => Ok(SandboxCgroup::default()),
         }
     }
