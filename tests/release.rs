@@ -310,7 +310,7 @@ fn the_crate_for_crates_io_has_the_contract_and_the_component_in_it() {
         ("wit/sandbox.wit", "wit/sandbox.wit"),
         ("wit/events.wit", "wit/events.wit"),
         ("wit/format.wit", "wit/format.wit"),
-        ("README.md", "README.md"),
+        ("README.md", "host/README.md"),
         ("LICENSE", "LICENSE"),
     ] {
         let packed = fs::read(packages.join(&name).join(inside)).expect(inside);

@@ -90,9 +90,10 @@ fn take_sample(id: &str) -> Result<Sample> {
     cgroup.sample(id).map_err(|error| {
         // A cgroup is removed from one hierarchy after the other, and its files before it.
         let mut directories = cgroup.0.iter().map(|(_, directory)| directory);
-        match directories.all(|directory| directory.is_dir()) {
-            true => error,
-            false => Error::ContainerNotFound,
+        if directories.all(|directory| directory.is_dir()) {
+            error
+        } else {
+            Error::ContainerNotFound
         }
     })
 }
@@ -137,9 +138,10 @@ impl Cgroup {
             }
         }
         directories.retain(|(_, directory)| directory.is_dir());
-        match directories.is_empty() {
-            true => Err(Error::ContainerNotFound),
-            false => Ok(Self(directories)),
+        if directories.is_empty() {
+            Err(Error::ContainerNotFound)
+        } else {
+            Ok(Self(directories))
         }
     }
 
@@ -322,8 +324,10 @@ fn by_mode(path: &Path) -> Result<(Vec<u64>, Vec<u64>)> {
 /// a moment: they count as 0.
 fn number(text: &str) -> Option<u64> {
     let text = text.trim_ascii();
+    if text == "max" {
+        return Some(u64::MAX);
+    }
     match text.strip_prefix('-') {
-        _ if text == "max" => Some(u64::MAX),
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => Some(0),
         _ => text.parse().ok(),
     }
@@ -342,12 +346,11 @@ fn text(path: &Path) -> Result<Option<String>> {
         File::open(path)?
             .take(LARGEST + 1)
             .read_to_string(&mut text)?;
-        match text.len() as u64 > LARGEST {
-            true => Err(std::io::Error::other(format!(
-                "larger than {LARGEST} bytes"
-            ))),
-            false => Ok(text),
+        if text.len() as u64 > LARGEST {
+            let why = format!("larger than {LARGEST} bytes");
+            return Err(std::io::Error::other(why));
         }
+        Ok(text)
     };
     match read() {
         Ok(text) => Ok(Some(text)),
