@@ -1,5 +1,10 @@
 //! Parts that the tests share: calls of the program, fixtures, goldens, and tools that may be missing.
 
+/// The examples in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub mod artifact;
 mod command;
 mod plugin;
@@ -341,16 +346,16 @@ pub fn go(name: &str) -> Option<PathBuf> {
 }
 
 /// Waits until no other test of containers runs: those that are compared are not to be starved, and some change the
-/// machine. The lock is on the program's file, so that it holds between processes.
+/// machine. The lock is on the directory of temporary files, so that it holds between processes and checkouts.
 ///
 /// # Panics
 ///
-/// If the file cannot be locked.
+/// If it cannot be locked.
 #[must_use]
 pub fn lock_machine() -> fs::File {
-    let file = fs::File::open(program()).expect("the program is built");
-    file.lock().expect("it can be locked");
-    file
+    let directory = fs::File::open(env::temp_dir()).expect("there is one");
+    directory.lock().expect("it can be locked");
+    directory
 }
 
 /// Usage of a container, from a stats event. What the event does not have is 0.

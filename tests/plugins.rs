@@ -256,7 +256,7 @@ fn limits_have_flags() {
         (
             artifact::path(),
             "--limit-instances=1",
-            "more than 1 core modules, memories or tables",
+            "more than 1 core instances, memories or tables",
         ),
     ] {
         let end = stats(&file).arg(flag).fails(1);

@@ -115,14 +115,16 @@ impl Server {
         serde_json::from_str(&response.body).expect("it is JSON")
     }
 
+    fn signal(&self, name: &str) {
+        let script = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &script]).status();
+        assert!(status.expect("sh runs").success());
+    }
+
     /// Sends a signal, and returns how and after what time the server ended.
     fn end(&mut self, signal: &str) -> (ExitStatus, Duration) {
         let begun = Instant::now();
-        let pid = self.child.id().to_string();
-        let status = Command::new("sh")
-            .args(["-c", &format!("kill -{signal} {pid}")])
-            .status();
-        assert!(status.expect("sh runs").success());
+        self.signal(signal);
         (self.child.wait().expect("it ends"), begun.elapsed())
     }
 
@@ -649,11 +651,12 @@ fn a_stream_has_a_document_for_each_sample() {
 fn events_are_the_lines_of_the_command_line() {
     let expected = Eventout::new().source("demo").events(["--all"]).stats();
     let expected: Vec<_> = expected.stdout().lines().map(str::to_owned).collect();
-    let server = Server::start("demo", &[]);
+    // One sample, which nobody misses.
+    let server = Server::start("demo", &["--interval", "1h"]);
     let plain = lines(server.request("/events", ""));
     assert_eq!(plain.take(expected.len()).collect::<Vec<_>>(), expected);
 
-    let server = Server::start("demo", &[]);
+    let server = Server::start("demo", &["--interval", "1h"]);
     let events = lines(server.request("/events", "Accept: text/event-stream\r\n"));
     let data = events.filter_map(|line| Some(line.strip_prefix("data: ")?.to_owned()));
     assert_eq!(data.take(expected.len()).collect::<Vec<_>>(), expected);
@@ -1034,7 +1037,7 @@ fn slow_readers_make_room_for_others() {
         clients.push(request("/containers HTTP/1.0\r\nAccept: text/event-stream"));
         clients.push(request("/metrics HTTP/1.0"));
     }
-    wait_until("there is room", 30, || {
+    wait_until("there is room", 120, || {
         let begun = Instant::now();
         let mut text = Vec::new();
         let mut stream = request("/healthz HTTP/1.0");
@@ -1086,12 +1089,17 @@ fn a_signal_ends_the_server_whatever_its_clients_do() {
 
 #[test]
 fn an_idle_server_ends_at_once() {
-    let mut server = Server::start("demo", &[]);
-    assert_eq!(server.get("/healthz").status, 200);
-    let (status, time) = server.end("TERM");
-    assert_eq!(status.code(), Some(0));
-    assert!(time < Duration::from_secs(1), "{time:?}");
-    assert_eq!(*server.log.lock().expect("nobody panics"), "");
+    // Less than connections get, on a machine that may be busy.
+    let times = (0..5).map(|_| {
+        let mut server = Server::start("demo", &[]);
+        assert_eq!(server.get("/healthz").status, 200);
+        let (status, time) = server.end("TERM");
+        assert_eq!(status.code(), Some(0));
+        assert_eq!(*server.log.lock().expect("nobody panics"), "");
+        time
+    });
+    let fastest = times.min();
+    assert!(fastest < Some(Duration::from_secs(1)), "{fastest:?}");
 }
 
 #[test]
@@ -1121,8 +1129,10 @@ fn the_service_manager_is_notified() {
         let count = |text: &str| messages.iter().filter(|message| *message == text).count();
         count("READY=1") == 1 && count("WATCHDOG=1") >= 3
     });
-    server.end("TERM");
+    // What is not received may keep the server from sending more.
+    server.signal("TERM");
     wait_until("it stops", 30, || next() == "STOPPING=1");
+    server.child.wait().expect("it ends");
 }
 
 #[test]
@@ -1429,7 +1439,7 @@ fn prometheus_has_the_sums_of_the_command_line() {
             "container_cpu_usage_seconds_total",
         ];
         // The load may be starting, and memory may move both ways: what is scraped between two equal readings counts.
-        wait_until("values are between", 60, || {
+        wait_until("values are between", 180, || {
             let scraped = || {
                 prometheus.query(&format!(
                     "eventout_sample_timestamp_seconds{{job=\"{job}\"}}"
@@ -1439,19 +1449,19 @@ fn prometheus_has_the_sums_of_the_command_line() {
             let time = scraped();
             // This sample, and so its scrape, may have begun before.
             wait_until("it is scraped again", 60, || scraped() > time);
-            let values = metrics.map(|metric| {
-                let sum = prometheus.query(&format!("sum({metric}{{job=\"{job}\"}})"));
-                sum.expect("it is scraped")
-            });
+            let values =
+                metrics.map(|metric| prometheus.query(&format!("sum({metric}{{job=\"{job}\"}})")));
             let after = sums(source);
             (0..3).all(|at| {
                 // What gVisor rounds down, container by container.
                 let (low, high) = (before[at].min(after[at]), before[at].max(after[at]));
-                (low - 1e-6..=high + 1e-6).contains(&values[at])
+                // A scrape that took too long leaves none.
+                values[at].is_some_and(|value| (low - 1e-6..=high + 1e-6).contains(&value))
             })
         });
-        let up = prometheus.query(&format!("eventout_source_up{{job=\"{job}\"}}"));
-        assert_eq!(up, Some(1.0), "{job}");
+        wait_until("the source is up", 60, || {
+            prometheus.query(&format!("eventout_source_up{{job=\"{job}\"}}")) == Some(1.0)
+        });
     }
     let rate =
         prometheus.query("sum(rate(container_cpu_usage_seconds_total{job=\"gvisor\"}[30s]))");

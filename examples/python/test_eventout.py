@@ -325,7 +325,7 @@ class Failures(unittest.TestCase):
             for _ in range(2):
                 began = time.monotonic()
                 self.assert_fails("it took longer than 0.2 s", lambda: events.oom_json("web"))
-                self.assertTrue(0.2 <= time.monotonic() - began < 5)
+                self.assertTrue(0.2 <= time.monotonic() - began < 60)
 
     @unittest.skipUnless(hasattr(os, "fork"), "there is no fork")
     def test_a_component_that_does_not_end_is_stopped_in_a_forked_process(self) -> None:

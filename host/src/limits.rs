@@ -14,7 +14,7 @@ pub struct Limits {
     /// The size of a result, in bytes. A text is counted as the caller gets it. In other results, a list counts with
     /// the size of its elements in memory, and a text in them as the component holds it.
     pub output: usize,
-    /// The number of core modules, of memories and of tables of an instance, of each.
+    /// The largest number of core instances of a component; likewise of memories, and of tables.
     pub instances: usize,
 }
 

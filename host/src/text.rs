@@ -1,7 +1,6 @@
 //! Texts from outside, made fit to be shown.
 
-/// A component's text, fit to be shown. It may be anything, since the component may be anybody's: what is long
-/// is cut, and there is nothing in it that a terminal would act on.
+/// Returns the beginning of a text from a component, a sentry or a file, without anything that a terminal would act on.
 pub(crate) fn clean(text: &str) -> String {
     let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().take(1000).map(visible).collect()

@@ -39,6 +39,8 @@ fn the_interfaces_of_a_container_have_its_hosts_values_the_other_way_around() {
     inside("ip link set eth7 up");
     // A firewall may drop the replies. What is sent is counted all the same.
     inside("/bin/busybox ping -c 3 -W 1 192.0.2.1");
+    // One that nobody has gets no response, so that one direction has more than the other.
+    inside("/bin/busybox ping -c 1 -W 1 192.0.2.3");
     let host = || -> Value {
         let read = |file: &str| {
             let file = format!("/sys/class/net/{name}/statistics/{file}");

@@ -89,7 +89,7 @@ fn on_a_machine_of_pure_v2_all_this_holds_too() {
 
     let status = Command::new("timeout")
         // It takes two minutes. The machine may be busy.
-        .args(["--signal=KILL", "900", emulator])
+        .args(["--signal=KILL", "2400", emulator])
         // Kernels crash early, more often than not, where QEMU 7.2 emulates their CMPXCHG16B.
         .args([
             "-M",

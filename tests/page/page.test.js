@@ -161,7 +161,7 @@ test('the page', async (t) => {
   assert.match(response.headers()['content-security-policy'], /default-src 'none'/);
 
   await t.test('shows what containers use, live', async () => {
-    await row('db').getByText('12.3 %').waitFor();
+    await row('db').getByText('CPU 12.3 %').waitFor();
     assert.equal((await names()).length, 9);
     const cpu = row('web').locator('td').first();
     await cpu.getByText('%').waitFor();

@@ -26,7 +26,7 @@ impl std::error::Error for LimitExceeded {}
 
 /// Keeps one instance within its limits.
 pub(super) struct Limiter {
-    /// The number of core modules, of memories and of tables that the instance may have.
+    /// The largest number of core instances that the instance may have; likewise of memories, and of tables.
     instances: usize,
     /// The memory that the instance may have, in bytes.
     memory: usize,

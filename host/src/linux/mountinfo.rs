@@ -99,7 +99,7 @@ impl Mounts {
         })
     }
 
-    /// Returns the same for a path that another process wrote down, which may have had another cgroup
+    /// As [`dirs`](Self::dirs), for a path that another process wrote down, which may have had another cgroup
     /// namespace. Then the mounts of what is above ours are taken for the whole hierarchy.
     pub(crate) fn dirs_of_others(
         &self,

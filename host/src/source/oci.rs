@@ -115,7 +115,7 @@ impl RunningContainer {
         Ok(Arc::clone(&known.details))
     }
 
-    /// Reads the container. What cannot be read costs itself, and the errors say why.
+    /// Reads the container. What cannot be read is left out, and the errors say why.
     pub(super) fn snapshot(&mut self, id: &str) -> Result<(Snapshot, Vec<Error>)> {
         if !self.process.is_running()? {
             bail!(ContainerNotFound, "it is not running");
@@ -259,7 +259,7 @@ impl State {
 }
 
 /// Returns what a runtime states of a container besides its usage, running or not, by its state file. What cannot be
-/// read or understood costs itself.
+/// read or understood is left out.
 pub(super) fn details(kind: RuntimeKind, state_file: &Path) -> Details {
     let state = read_json(state_file);
     let details = match kind {
@@ -374,7 +374,7 @@ mod tests {
         };
         assert_eq!(crun, expected);
 
-        // What is wrong costs itself.
+        // What is wrong is left out.
         write(
             &test,
             "wrong/state.json",

@@ -28,7 +28,7 @@ pub(super) struct Scenario {
     sandboxes: Vec<Arc<Snapshot>>,
     /// The sandbox of each container, as an index, and its details if it has some.
     by_container: HashMap<String, (usize, Option<Arc<Details>>)>,
-    /// Set if the current sample, at first the first one, has been played.
+    /// Set once `advance` was called: the next call loads the next sample.
     played: bool,
 }
 

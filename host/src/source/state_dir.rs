@@ -60,8 +60,9 @@ impl StateDir {
         }
     }
 
-    /// Returns the containers in it, in order. Those that `is_one` says so of are known.
-    pub(super) fn containers(&self, is_one: impl Fn(&str) -> bool) -> io::Result<Vec<StateFile>> {
+    /// Returns the containers in it, in order. `is_known` saves looking for the state files of IDs that are known to be
+    /// containers.
+    pub(super) fn containers(&self, is_known: impl Fn(&str) -> bool) -> io::Result<Vec<StateFile>> {
         if self.kind == RuntimeKind::Gvisor {
             return StateFile::all(&self.root);
         }
@@ -69,7 +70,7 @@ impl StateDir {
         for entry in fs::read_dir(&self.root)? {
             ids.extend(entry?.file_name().into_string());
         }
-        ids.retain(|id| is_one(id) || self.state_file(id).exists());
+        ids.retain(|id| is_known(id) || self.state_file(id).exists());
         ids.sort();
         let alone = |id: String| StateFile {
             sandbox: id.clone(),

@@ -189,7 +189,7 @@ mod tests {
                 row(7, 0, "Write", Some(9), None),
             ]
         );
-        // A line costs itself, and so does a value.
+        // Only the line or the value that is wrong is left out.
         for broken in [
             "8:x rbytes=1",
             "8:0 rbytes=x",

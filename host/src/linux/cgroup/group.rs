@@ -155,7 +155,7 @@ impl Cgroup {
             Some(dir) => cpu::limits_v1(dir),
             None => self.dir(UNIFIED).map(cpu::limits_v2).unwrap_or_default(),
         };
-        // What cannot be read costs itself.
+        // What cannot be read is not known.
         self.take_failure();
         limits
     }

@@ -1,7 +1,7 @@
 //! Cgroups, v1 and v2.
 //!
 //! The values are those that runc reads (opencontainers/cgroups, `fs` and `fs2`). Parsers take text, and
-//! units are converted there. A file that cannot be read or understood costs its value, and nothing else.
+//! units are converted there. Of a file that cannot be read or understood, only its own values are missing.
 
 mod blkio;
 mod cpu;

@@ -129,7 +129,7 @@ impl Sandbox {
 }
 
 /// Returns what runsc states of a container besides its usage, by its state file, and the process of its sandbox. What
-/// cannot be read or understood costs itself.
+/// cannot be read or understood is left out.
 ///
 /// Limits are those of the container's configuration: the host's cgroup has those of the whole sandbox.
 pub(super) fn details(file: &Path) -> (Details, u32) {
