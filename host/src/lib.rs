@@ -8,14 +8,14 @@
 //!
 //! # fn main() -> eventout::Result<()> {
 //! let component = Component::builtin(Limits::default())?;
-//! let source = "demo".parse::<SourceSpec>().expect("there is a demo").open()?;
-//! let mut events = Monitor::new(&component, source);
+//! let source = "demo".parse::<SourceSpec>()?.open()?;
+//! let mut monitor = Monitor::new(&component, source);
 //!
-//! let event = events.sample()?.stats("web")?;
+//! let event = monitor.sample()?.stats("web")?;
 //! assert_eq!(event.data.pids.current, Some(3));
 //! assert_eq!(event.data.memory.usage.usage, Some(61_728_394)); // bytes
 //!
-//! let line = events.sample()?.stats_json("web", Format::Gvisor)?;
+//! let line = monitor.sample()?.stats_json("web", Format::Gvisor)?;
 //! assert!(line.starts_with(r#"{"type":"stats","id":"web","data":{"cpu":"#));
 //! # Ok(())
 //! # }

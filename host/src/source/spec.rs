@@ -8,10 +8,11 @@ use super::cgroup::Cgroups;
 use super::runtime::Runtimes;
 use super::scenario::Scenario;
 use super::state_dir::RuntimeKind;
-use crate::error::Result;
+use crate::error::{Error, Result, bail};
 
 /// A source by name: what `--source` takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SourceSpec {
     /// `scenario:FILE`: recorded or invented samples.
     Scenario(PathBuf),
@@ -30,14 +31,15 @@ pub enum SourceSpec {
 }
 
 impl FromStr for SourceSpec {
-    type Err = String;
+    type Err = Error;
 
     /// Parses what `--source` takes: a kind, and where it has one, a colon and a path.
     ///
     /// # Errors
     ///
-    /// A message for people, where there is no such kind, a path is missing, or there is nothing behind the colon.
-    fn from_str(spec: &str) -> Result<Self, String> {
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if there is no such kind, a path is missing, or
+    /// there is nothing behind the colon.
+    fn from_str(spec: &str) -> Result<Self> {
         let (kind, place) = match spec.split_once(':') {
             Some((kind, place)) => (kind, Some(PathBuf::from(place))),
             None => (spec, None),
@@ -46,20 +48,20 @@ impl FromStr for SourceSpec {
             .as_ref()
             .is_some_and(|place| place.as_os_str().is_empty())
         {
-            return Err("nothing stands behind the colon".to_owned());
+            bail!(InvalidRequest, "nothing stands behind the colon");
         }
         match (kind, place) {
             ("scenario", Some(file)) => Ok(Self::Scenario(file)),
-            ("scenario", None) => Err("a scenario needs a file: scenario:FILE".to_owned()),
+            ("scenario", None) => bail!(InvalidRequest, "a scenario needs a file: scenario:FILE"),
             ("demo", None) => Ok(Self::Demo),
             ("cgroup", root) => Ok(Self::Cgroup(root)),
             ("runc", root) => Ok(Self::Runc(root)),
             ("crun", root) => Ok(Self::Crun(root)),
             ("gvisor", root) => Ok(Self::Gvisor(root)),
-            _ => Err(
+            _ => bail!(
+                InvalidRequest,
                 "there are scenario:FILE, demo, cgroup[:ROOT], runc[:ROOT], crun[:ROOT] and \
                 gvisor[:ROOT]"
-                    .to_owned(),
             ),
         }
     }

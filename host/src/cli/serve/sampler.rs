@@ -25,7 +25,7 @@ pub(super) struct Sample {
     pub(super) view: Result<View, String>,
     /// The lines of its events, if somebody reads them.
     pub(super) lines: Option<Bytes>,
-    /// The number of whole samples, containers, and parts of them that could not be read since the server began.
+    /// The number of samples and of containers that could not be read since the server began.
     pub(super) errors: u64,
     /// The number of counters that were kept from going backwards since the server began.
     pub(super) held: u64,

@@ -144,7 +144,7 @@ impl Scrape {
             ),
             (
                 "eventout_sample_errors_total",
-                "Whole samples, containers, and parts of them that could not be read",
+                "Samples and containers that could not be read",
                 sample.map(|s| s.errors.into()),
             ),
             (
