@@ -11,7 +11,6 @@ use eventout::{
     CompileLimits, Component, Error, ErrorKind, Format, Formatter, Limits, Monitor, OomEvents,
     Plugin, Result, Source,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::args::{EventsArgs, LineFormat};
 use super::diagnostics::clean;
@@ -41,9 +40,6 @@ pub(crate) fn run(args: &EventsArgs, source: Box<dyn Source>, out: &mut Output) 
         None => (Component::builtin(limits)?, None),
     };
     let mut monitor = Monitor::new(&component, source);
-    if !args.stats {
-        raise_open_files();
-    }
     // IDs are completed once: a stream does not go on with another container of a longer ID.
     let mut ids = Vec::new();
     for id in &args.containers {
@@ -79,15 +75,6 @@ fn load(file: &Path, limits: Limits, compile_limits: &CompileLimits) -> Result<P
     drop(done);
     let _ = notice.join();
     plugin
-}
-
-/// Allows as many open files as this process may have. On v1, each container that is watched for OOM kills takes two,
-/// and interface files that stay open take others: the usual limit of 1024 is enough for some 200 containers.
-pub(super) fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let current = limit.maximum;
-    // Otherwise some containers are not watched, which is reported.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 
 /// The events of containers.

@@ -52,9 +52,9 @@ impl Repeats {
         self.errors.insert(container.to_owned(), new);
         // The outermost message names the container.
         let cause = text.split_once('\n').map_or(&*text, |(_, cause)| cause);
-        let alike = self.causes.entry(self.hasher.hash_one(cause)).or_default();
-        *alike += 1;
-        if *alike <= Self::ALIKE {
+        let count = self.causes.entry(self.hasher.hash_one(cause)).or_default();
+        *count += 1;
+        if *count <= Self::ALIKE {
             print(&text);
         }
     }
@@ -70,7 +70,7 @@ impl Repeats {
             // An error of the source as a whole belongs to no container.
             let of = match container {
                 "" => String::new(),
-                id => format!(" of container {:?}", clean(format_args!("{id:.64}"))),
+                id => format!(" of container \"{}\"", clean(format_args!("{id:.64}"))),
             };
             print(&format!(
                 "note: the last error{of} occurred {times} more times"

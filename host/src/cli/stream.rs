@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use eventout::{Error, ErrorKind, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::args::PollArgs;
 use super::output::{Output, WakeReason};
@@ -44,6 +45,9 @@ pub(crate) fn run_stream(
     out: &mut Output,
     lines: &mut impl LineSource,
 ) -> Result<()> {
+    if !once {
+        raise_open_files();
+    }
     let start = Instant::now();
     let mut seen = HashSet::new();
     let mut repeats = Repeats::default();
@@ -54,13 +58,13 @@ pub(crate) fn run_stream(
             out,
             seen: &mut seen,
             repeats: &mut repeats,
-            over: HashSet::new(),
+            ended: HashSet::new(),
             lines: 0,
             refused: 0,
         };
         let result = lines.sample(ids.as_deref(), &mut |id, line| sample.take(id, line));
         let Sample {
-            over,
+            ended,
             lines: count,
             refused,
             ..
@@ -78,7 +82,7 @@ pub(crate) fn run_stream(
                 }
                 repeats.end_sample(print);
                 if let Some(ids) = &mut ids {
-                    ids.retain(|id| !over.contains(id));
+                    ids.retain(|id| !ended.contains(id));
                 }
                 if refused > 0 && refused == count {
                     // It is not the containers that are refused.
@@ -118,7 +122,7 @@ struct Sample<'a> {
     seen: &'a mut HashSet<String>,
     repeats: &'a mut Repeats,
     /// The containers of which there will be no more lines.
-    over: HashSet<String>,
+    ended: HashSet<String>,
     lines: usize,
     refused: usize,
 }
@@ -142,18 +146,27 @@ impl Sample<'_> {
     fn fail(&mut self, id: &str, e: &Error) {
         let gone = e.kind() == ErrorKind::ContainerNotFound;
         let invalid = e.kind() == ErrorKind::InvalidRequest;
-        let over = gone || invalid;
+        let ended = gone || invalid;
         self.refused += usize::from(invalid);
         // A container that has ended is no error.
         if !gone || (self.named && !self.seen.contains(id)) {
             self.repeats
                 .failed(id, e, &mut |text| self.out.diagnose(text));
-            self.out.failed |= over || self.once;
+            self.out.failed |= ended || self.once;
         }
-        if over && self.named {
-            self.over.insert(id.to_owned());
+        if ended && self.named {
+            self.ended.insert(id.to_owned());
         }
     }
+}
+
+/// Allows as many open files as this process may have. On v1, each container that is watched for OOM kills takes two,
+/// and interface files that stay open take others: the usual limit of 1024 is enough for some 200 containers.
+pub(super) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    // Otherwise some containers are not watched, which is reported.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 
 /// Returns what is left of the current interval, so that samples don't drift.

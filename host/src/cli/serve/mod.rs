@@ -17,9 +17,9 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::args::ServeArgs;
-use super::events::raise_open_files;
 use super::label::Label;
 use super::output::Output;
+use super::stream::raise_open_files;
 use super::view::Viewer;
 use api::Api;
 use connection::Connections;

@@ -21,10 +21,9 @@ use ratatui::crossterm::event::Event;
 use signal_hook::consts::SIGINT;
 
 use super::args::TopArgs;
-use super::events::raise_open_files;
 use super::output::Output;
 use super::signals::Signals;
-use super::stream::until_next_tick;
+use super::stream::{raise_open_files, until_next_tick};
 use super::view::{View, Viewer};
 use app::{Action, App};
 use terminal::Screen;
