@@ -150,14 +150,15 @@ fn tasks_are_counted_without_the_pids_controller_however_many_they_are() {
         .spawn()
         .expect("python runs");
     let mut stdout = process.stdout.take().expect("it is piped");
-    stdout.read_exact(&mut [0]).expect("its threads run");
     let directory = root.join(&name);
-    fs::create_dir(&directory).expect("a cgroup");
-    fs::write(directory.join("cgroup.procs"), process.id().to_string()).expect("it moves");
     let cgroup = Cgroup {
-        directories: [("", directory)].into(),
+        directories: [("", directory.clone())].into(),
         process,
     };
+    stdout.read_exact(&mut [0]).expect("its threads run");
+    fs::create_dir(&directory).expect("a cgroup");
+    let procs = directory.join("cgroup.procs");
+    fs::write(procs, cgroup.process.id().to_string()).expect("it moves");
     let line = Eventout::new().cgroup(root).events([&name]).stats().line();
     assert_eq!(Usage::of(&line).pids, THREADS);
     drop(cgroup);

@@ -159,18 +159,42 @@ pub(super) fn runc_state(text: &[u8]) -> Result<State> {
     struct Json {
         init_process_pid: u32,
         init_process_start: Option<u64>,
-        cgroup_paths: Option<HashMap<String, PathBuf>>,
+        cgroup_paths: Option<Dirs>,
+    }
+    // There may be any number of others, which are not kept.
+    #[derive(Default, Deserialize)]
+    struct Dirs {
+        memory: Option<PathBuf>,
+        pids: Option<PathBuf>,
+        cpuacct: Option<PathBuf>,
+        cpu: Option<PathBuf>,
+        cpuset: Option<PathBuf>,
+        blkio: Option<PathBuf>,
+        hugetlb: Option<PathBuf>,
+        freezer: Option<PathBuf>,
+        #[serde(rename = "")]
+        unified: Option<PathBuf>,
     }
     let json: Json = serde_json::from_slice(text).map_err(|e| not_a_state("runc", &e))?;
-    let mut dirs = json.cgroup_paths.unwrap_or_default();
-    // There may be any number of others.
-    dirs.retain(|controller, _| {
-        STATISTICS.contains(&&**controller) || FREEZER.contains(&&**controller)
-    });
+    let dirs = json.cgroup_paths.unwrap_or_default();
+    let dirs = [
+        ("memory", dirs.memory),
+        ("pids", dirs.pids),
+        ("cpuacct", dirs.cpuacct),
+        ("cpu", dirs.cpu),
+        ("cpuset", dirs.cpuset),
+        ("blkio", dirs.blkio),
+        ("hugetlb", dirs.hugetlb),
+        ("freezer", dirs.freezer),
+        ("", dirs.unified),
+    ];
+    let dirs = dirs
+        .into_iter()
+        .filter_map(|(controller, dir)| Some((controller.to_owned(), dir?)));
     Ok(State {
         pid: json.init_process_pid,
         started: json.init_process_start,
-        cgroup: StateCgroup::Dirs(dirs),
+        cgroup: StateCgroup::Dirs(dirs.collect()),
     })
 }
 

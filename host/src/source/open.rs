@@ -78,9 +78,14 @@ impl<T: AsRef<Cgroup>> OpenContainers<T> {
         Ok(result)
     }
 
+    /// Returns whether a container is watched that was requested at this sample.
+    pub(super) fn is_watched(&self, id: &str) -> bool {
+        self.notifier.is_watched(id)
+    }
+
     /// Watches a container for OOM kills. See [`OomEvents::watch`](super::OomEvents::watch).
     pub(super) fn watch(&mut self, id: &str, open: impl FnOnce() -> Result<T>) -> Result<bool> {
-        if self.notifier.is_watched(id) {
+        if self.is_watched(id) {
             return Ok(true);
         }
         self.notifier.watch(id);

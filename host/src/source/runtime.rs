@@ -181,15 +181,17 @@ impl Source for Runtimes {
                 source: dir.name(),
             }));
         }
-        // An open one would be read for each that has its ID.
+        // An open container would stand for both. Once it is closed, reading either fails, as several runtimes know it.
         let mut ids = HashSet::new();
         for info in all.iter().filter(|info| !ids.insert(&info.id)) {
             self.running.close(&info.id);
         }
-        match self.warnings.len() > before && !is_readable {
-            true => Err(self.warnings.swap_remove(before)),
-            false => Ok(all),
+        if is_readable || self.warnings.len() == before {
+            return Ok(all);
         }
+        let error = self.warnings.swap_remove(before);
+        self.warnings.truncate(before);
+        Err(error)
     }
 
     fn resolve(&mut self, container: &str) -> Result<String> {
@@ -270,6 +272,9 @@ impl OomEvents for Runtimes {
     }
 
     fn watch(&mut self, container: &str) -> Result<bool> {
+        if self.running.is_watched(container) {
+            return Ok(true);
+        }
         if self.running.contains(container) {
             let open = || Err(error!(Source, "it is not open"));
             return self.running.watch(container, open);

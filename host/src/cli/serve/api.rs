@@ -52,7 +52,7 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// Responds to a GET request.
+    /// Responds to a GET or HEAD request. hyper drops the body of the latter.
     pub(super) async fn respond(self: Arc<Self>, parts: Parts) -> Response<Body> {
         let headers = &parts.headers;
         // Server-sent events are what a client asks for that likes them better than the other format.
@@ -116,28 +116,10 @@ impl Api {
         let Some(sample) = self.samples.fresh(PATIENCE).await else {
             return late();
         };
-        let view = match &sample.view {
-            Ok(view) => view,
-            Err(e) => return text(StatusCode::SERVICE_UNAVAILABLE, e),
-        };
-        let listed = view.containers.iter().map(|c| (c.info.id.as_str(), c));
-        let mut listed = Listed(listed.collect());
-        // As on the command line.
-        let id = match listed.resolve(id) {
-            Ok(id) => id,
-            Err(e) => return text(StatusCode::CONFLICT, clean(e)),
-        };
-        let Some(container) = listed.0.get(&*id) else {
-            let id = clean(&id);
-            return text(
-                StatusCode::NOT_FOUND,
-                format_args!("there is no container \"{id}\""),
-            );
-        };
-        match serde_json::to_vec(&Row::new(container, sample.origin, true)) {
-            Ok(json) => whole(StatusCode::OK, JSON, json),
-            Err(_) => internal_error(),
-        }
+        let id = id.to_owned();
+        // There may be many to look through.
+        let response = spawn_blocking(move || container(&sample, &id));
+        response.await.unwrap_or_else(|_| internal_error())
     }
 
     /// Returns the documents of samples as a stream.
@@ -150,7 +132,7 @@ impl Api {
 
     /// Returns the lines of events as a stream, or why there are none: a source that cannot be read has none.
     async fn events(&self, content: Content) -> Response<Body> {
-        // First, so that the first sample has lines.
+        // First, so that the next sample has lines.
         let Some(samples) = self.samples.stream(true) else {
             return too_many();
         };
@@ -248,15 +230,16 @@ const NDJSON: &str = "application/x-ndjson";
 /// The time that a client waits for the source.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Returns the time in which a scrape gets its response: somewhat less than Prometheus waits for it.
+/// Returns the time that a scrape waits for the source: somewhat less than Prometheus waits for the response, and at most
+/// [`PATIENCE`].
 fn scrape_timeout(headers: &HeaderMap) -> Duration {
-    const ON_THE_WAY: Duration = Duration::from_millis(500);
+    /// The most that is left for the response itself.
+    const RESERVE: Duration = Duration::from_millis(500);
     let header = headers.get("x-prometheus-scrape-timeout-seconds");
     let seconds = header.and_then(|value| value.to_str().ok()?.parse().ok());
     let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    PATIENCE
-        .min(timeout.unwrap_or(PATIENCE))
-        .saturating_sub(ON_THE_WAY)
+    let timeout = timeout.unwrap_or(PATIENCE);
+    PATIENCE.min(timeout - RESERVE.min(timeout / 10))
 }
 
 fn late() -> Response<Body> {
@@ -301,6 +284,35 @@ fn sources(page: &str, element: &str) -> String {
         " 'none'".to_owned()
     } else {
         sources
+    }
+}
+
+/// Returns the container of a sample that `id` means, as on the command line.
+fn container(sample: &Sample, id: &str) -> Response<Body> {
+    let view = match &sample.view {
+        Ok(view) => view,
+        Err(e) => return text(StatusCode::SERVICE_UNAVAILABLE, e),
+    };
+    let listed = view.containers.iter().map(|c| (c.info.id.as_str(), c));
+    let mut listed = Listed(listed.collect());
+    let id = match listed.0.contains_key(id) {
+        true => Ok(id.to_owned()),
+        false => listed.resolve(id),
+    };
+    let id = match id {
+        Ok(id) => id,
+        Err(e) => return text(StatusCode::CONFLICT, clean(e)),
+    };
+    let Some(container) = listed.0.get(&*id) else {
+        let id = clean(&id);
+        return text(
+            StatusCode::NOT_FOUND,
+            format_args!("there is no container \"{id}\""),
+        );
+    };
+    match serde_json::to_vec(&Row::new(container, sample.origin, true)) {
+        Ok(json) => whole(StatusCode::OK, JSON, json),
+        Err(_) => internal_error(),
     }
 }
 
@@ -436,9 +448,10 @@ mod tests {
     fn a_scrape_gets_its_response_before_prometheus_gives_up() {
         for (header, milliseconds) in [
             (None, 9_500),
-            (Some("2.5"), 2_000),
-            (Some("60"), 9_500),
-            (Some("0.1"), 0),
+            (Some("2.5"), 2_250),
+            (Some("60"), 10_000),
+            (Some("0.1"), 90),
+            (Some("0"), 0),
             (Some("-1"), 9_500),
             (Some("NaN"), 9_500),
             (Some("x"), 9_500),

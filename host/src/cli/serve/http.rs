@@ -40,7 +40,7 @@ pub(super) struct Server {
 impl Server {
     /// Serves connections until `stop` completes, and then lets them end.
     ///
-    /// `respond` gets GET requests alone. Bodies of requests are never read.
+    /// `respond` gets GET and HEAD requests alone. Bodies of requests are never read.
     pub(super) async fn serve<R>(
         self,
         respond: impl Fn(Parts) -> R + Clone + Send + 'static,

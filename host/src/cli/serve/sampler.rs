@@ -114,18 +114,20 @@ impl Samples {
     /// many, which leaves connections to those who want no stream.
     pub(super) fn stream(&self, lines: bool) -> Option<SampleStream> {
         const STREAMS: usize = 128;
+        let latest = self.latest.borrow().clone();
         let mut demand = lock(&self.demand.0);
         if demand.streams == STREAMS {
             return None;
         }
         demand.streams += 1;
         demand.line_streams += usize::from(lines);
+        if lines && latest.as_ref().is_some_and(|sample| sample.lines.is_none()) {
+            // It is not this stream's, which else would wait for the end of the interval.
+            demand.since = Some(Instant::now());
+        }
         drop(demand);
         self.demand.1.notify_one();
-        let latest = self.latest.borrow();
-        let stale = latest
-            .as_ref()
-            .filter(|s| s.began.elapsed() > self.pace.max_age);
+        let stale = latest.filter(|s| s.began.elapsed() > self.pace.max_age);
         Some(SampleStream {
             last: stale.map_or(0, |sample| sample.number),
             oom_kills: self.oom_kills.subscribe(),

@@ -6,7 +6,7 @@ use super::super::view::Usage;
 use super::row::Row;
 use super::text::{Symbols, bytes, count, percent};
 
-/// A column of the table, from left to right. Those that have a single value are in text output, too.
+/// A column of the table. In this order, all but those that are skipped are in text output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Column {
     /// The pod and the name, or the ID.

@@ -27,7 +27,7 @@ pub(crate) struct View {
     pub(crate) containers: Vec<Container>,
     /// Why containers could not be read.
     pub(crate) errors: Vec<Error>,
-    /// What else was left out, and why: say, a directory that others may read.
+    /// Why something else is missing: say, values of a container, or a directory that this user may not read.
     pub(crate) warnings: Vec<Error>,
     /// The number of containers beyond the limit, which were not read.
     pub(crate) dropped: usize,
@@ -118,7 +118,8 @@ impl Viewer {
 
     fn read(&mut self, mut lines: Option<&mut Lines>) -> Result<View> {
         let (instant, time) = (Instant::now(), SystemTime::now());
-        let mut errors = self.drain_oom_kills(lines.as_deref_mut());
+        let mut errors = Vec::new();
+        let mut warnings = self.drain_oom_kills(lines.as_deref_mut());
         let mut sample = self.monitor.sample()?;
         let mut listed = sample.containers()?;
         let dropped = listed.len().saturating_sub(self.max_containers);
@@ -158,7 +159,7 @@ impl Viewer {
                         lines.stats += &line;
                         lines.stats.push('\n');
                     }
-                    Err(e) => errors.push(e),
+                    Err(e) => warnings.push(e),
                 }
             }
             let details = sample.details(&info.id).unwrap_or_default();
@@ -170,7 +171,8 @@ impl Viewer {
             });
         }
         errors.extend(too_large.errors().map(|(_, e)| e));
-        errors.extend(self.watch_oom_kills(&mut containers, &unread));
+        warnings.extend(self.watch_oom_kills(&mut containers, &unread));
+        warnings.append(&mut self.monitor.warnings());
         self.hold.apply(&mut containers, &unread);
         Ok(View {
             instant,
@@ -178,7 +180,7 @@ impl Viewer {
             took: instant.elapsed(),
             containers,
             errors,
-            warnings: self.monitor.warnings(),
+            warnings,
             dropped,
         })
     }
@@ -232,5 +234,96 @@ impl Viewer {
     /// Returns how often a counter would have gone backwards, and was held.
     pub(crate) fn held(&self) -> u64 {
         self.hold.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventout::{Component, Container as Facts, Limits, Snapshot, Source};
+    use std::os::fd::BorrowedFd;
+
+    /// A container of gVisor that cannot be read in the second sample, in which it has an OOM kill, and whose CPU time is
+    /// lower afterwards.
+    #[derive(Default)]
+    struct Stalling {
+        sample: usize,
+    }
+
+    impl Source for Stalling {
+        fn containers(&mut self) -> Result<Vec<ContainerInfo>> {
+            Ok(vec![ContainerInfo {
+                id: "web".to_owned(),
+                sandbox: "web".to_owned(),
+                source: String::new(),
+            }])
+        }
+
+        fn advance(&mut self) -> Result<()> {
+            self.sample += 1;
+            Ok(())
+        }
+
+        fn snapshot(&mut self, _: &str) -> Result<Arc<Snapshot>> {
+            let cpu = match self.sample {
+                1 => 120,
+                2 => return Err(Error::new(ErrorKind::Source, "it stalls")),
+                _ => 105,
+            };
+            let web = Facts {
+                id: "web".to_owned(),
+                pids_count: 1,
+                cpu_usage: Some(cpu),
+                ..Facts::default()
+            };
+            Ok(Arc::new(Snapshot {
+                root_container: "web".to_owned(),
+                containers: vec![web],
+                ..Snapshot::default()
+            }))
+        }
+
+        fn details(&mut self, _: &str) -> Result<Arc<Details>> {
+            let mut details = Details::default();
+            details.runtime = Some("gvisor".to_owned());
+            Ok(Arc::new(details))
+        }
+
+        fn oom_events(&mut self) -> Option<&mut dyn OomEvents> {
+            Some(self)
+        }
+    }
+
+    impl OomEvents for Stalling {
+        fn fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn watch(&mut self, _: &str) -> Result<bool> {
+            Ok(true)
+        }
+
+        fn drain(&mut self) -> Vec<String> {
+            // It is called before the sample begins.
+            let kills = usize::from(self.sample == 1);
+            vec!["web".to_owned(); kills]
+        }
+    }
+
+    #[test]
+    fn counters_outlive_a_sample_in_which_their_container_cannot_be_read() {
+        let component = Component::builtin(Limits::default()).expect("it was precompiled");
+        let monitor = Monitor::new(&component, Box::new(Stalling::default()));
+        let mut viewer = Viewer::new(monitor).count_oom_kills();
+        let mut counters = || {
+            let view = viewer.view().expect("the source can be read");
+            let usage = view.containers.first().map(|c| &c.usage);
+            let counters = usage.map(|usage| (usage.cpu.total, usage.memory.oom_kills));
+            (counters, view.errors.len())
+        };
+        assert_eq!(counters(), (Some((Some(120), Some(0))), 0));
+        assert_eq!(counters(), (None, 1));
+        assert_eq!(counters(), (Some((Some(120), Some(1))), 0));
+        assert_eq!(viewer.held(), 1);
     }
 }

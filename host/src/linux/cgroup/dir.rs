@@ -202,10 +202,13 @@ impl CgroupDir {
     fn read_anew<T>(&mut self, name: &str, parse: impl Fn(&str) -> T) -> io::Result<T> {
         self.files.remove(name);
         let file = match self.open_file(name) {
-            Err(e) if self.kind == FsKind::V1 && file::is_absent(&e) => {
+            // Those of bfq come with its module.
+            Err(e)
+                if self.kind == FsKind::V1
+                    && file::is_absent(&e)
+                    && !name.starts_with("blkio.bfq.") =>
+            {
                 match self.is_current() {
-                    // Those of bfq come with its module.
-                    true if name.starts_with("blkio.bfq.") => {}
                     true => drop(self.files.insert(name.to_owned(), None)),
                     false => self.has_lost_files = true,
                 }

@@ -336,6 +336,27 @@ mod tests {
     }
 
     #[test]
+    fn pressure_is_read_without_controllers_but_not_beside_v1() {
+        let pressure = "some avg10=1.00 avg60=0.00 avg300=0.00 total=1\n";
+        let v2 = tempdir().expect("a directory");
+        let hybrid = tempdir().expect("a directory");
+        write(&v2, "cgroup.controllers", "cpu");
+        fs::create_dir_all(hybrid.path().join("pids/web")).expect("a directory");
+        write(&hybrid, "pids/web/pids.current", "1\n");
+        for (test, below) in [(&v2, "web"), (&hybrid, "unified/web")] {
+            for name in ["cpu", "memory", "io"] {
+                write(test, &format!("{below}/{name}.pressure"), pressure);
+            }
+        }
+        for (test, is_there) in [(v2, true), (hybrid, false)] {
+            let stats = open(&test).stats().expect("there are some");
+            for psi in [stats.cpu.psi, stats.memory.psi, stats.blkio.psi] {
+                assert_eq!(psi.is_some(), is_there);
+            }
+        }
+    }
+
+    #[test]
     fn hierarchies_come_and_go_and_are_made_anew() {
         let test = tempdir().expect("a directory");
         fs::create_dir_all(test.path().join("pids")).expect("a directory");

@@ -8,8 +8,10 @@ use crate::bindings::types::Pids;
 use crate::error::{Result, bail};
 use crate::linux::file::{self, LARGEST, is_absent};
 
-/// The deepest cgroup below a container's whose tasks are counted, and the most cgroups whose tasks are.
+/// The deepest cgroup below a container's whose tasks are counted.
 const DEEPEST: usize = 500;
+
+/// The largest number of cgroups, the container's own included, whose tasks are counted.
 const MOST: usize = 10_000;
 
 /// Reads the pids controller. `None` if it does not count the tasks of this cgroup.
@@ -37,7 +39,7 @@ fn count(dir: &CgroupDir, list: &str, depth: usize, cgroups: &mut usize) -> Resu
     }
     *cgroups += 1;
     if *cgroups > MOST {
-        bail!(Source, "there are more than {MOST} cgroups in it");
+        bail!(Source, "there are more than {MOST} cgroups");
     }
     // Each read of a list returns no more than a page of it, whatever room there is (the kernel's seq_read_iter).
     let text = dir.open_file(list).map(File::from);

@@ -22,17 +22,17 @@ pub(super) use state::StateFile;
 use state::Sandbox;
 use urpc::Sentry;
 
-/// Reads the sandbox of a container, which has the containers `ids`, and whose sentry may take that much time. Returns
-/// also why what the host accounts for it could not be read.
+/// Reads the sandbox of a container, by its parsed state file. The sandbox has the containers `ids`, and its sentry may
+/// take that much time. Returns also why what the host accounts for it could not be read.
 fn snapshot(
     root: &Path,
     file: &StateFile,
+    sandbox: &Sandbox,
     ids: &[String],
     mounts: &Mounts,
     time: Duration,
 ) -> Result<(Snapshot, Option<Error>)> {
-    let sandbox = Sandbox::read(&file.path(root))?;
-    let mut sentry = match Sentry::connect(root, &file.sandbox, &sandbox, time) {
+    let mut sentry = match Sentry::connect(root, &file.sandbox, sandbox, time) {
         Ok(sentry) => sentry,
         Err(e) if sandbox.may_run(&file.sandbox, &e)? => return Err(e),
         Err(_) => bail!(ContainerNotFound, "its sandbox is not running"),

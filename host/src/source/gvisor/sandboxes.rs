@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{StateFile, state};
+use super::StateFile;
+use super::state::{self, Sandbox};
 use crate::details::{Details, Status};
 use crate::error::{Context as _, Error, ErrorKind, Result, error};
 use crate::linux::file::is_absent;
@@ -143,8 +144,10 @@ impl Sandboxes {
         if let Some(result) = self.sample.get(&key) {
             return result.clone().map_err(|failure| failure.error());
         }
+        // What is wrong with it is no failure of the others in the sandbox.
+        let sandbox = Sandbox::read(&file.path(root))?;
         let result = self.read(&key, |time| {
-            super::snapshot(root, file, &ids(), mounts, time)
+            super::snapshot(root, file, &sandbox, &ids(), mounts, time)
         });
         self.sample.insert(key, result.clone());
         result.map_err(|failure| failure.error())
@@ -172,8 +175,7 @@ impl Sandboxes {
             _ => TIME,
         };
         let remaining = TIME.saturating_sub(self.waited);
-        // It would seem to be slow itself.
-        if remaining < SHORT_TIME {
+        if remaining.is_zero() {
             return Err(Failure {
                 kind: ErrorKind::Source,
                 message: "other sentries took all the time of this sample".to_owned(),
@@ -186,7 +188,8 @@ impl Sandboxes {
             self.waited += took;
         }
         match result {
-            Err(e) if took >= time => {
+            // With less time, it is not known to be slow.
+            Err(e) if took >= time && time >= SHORT_TIME => {
                 let failure = Failure::new(&e);
                 let backoff = backoff.map_or(MIN_BACKOFF, |backoff| backoff * 2);
                 let backoff = backoff.min(MAX_BACKOFF);
@@ -263,6 +266,25 @@ mod tests {
             sandboxes.advance();
         }
         assert!(sandboxes.known.is_empty());
+    }
+
+    #[test]
+    fn a_container_that_has_gone_does_not_take_its_sandbox_with_it() {
+        let test = tempdir().expect("a directory");
+        let file = |id: &str| StateFile {
+            id: id.to_owned(),
+            sandbox: "pod".to_owned(),
+        };
+        let state = format!(r#"{{"sandbox":{{"pid":{}}}}}"#, std::process::id());
+        write(&test, "web_sandbox:pod.state", state);
+        let mounts = Mounts::of_this_process().expect("it can be read");
+        let mut sandboxes = Sandboxes::default();
+        let mut error = |id| {
+            let result = sandboxes.snapshot(test.path(), &file(id), Vec::new, &mounts);
+            format!("{:#}", result.expect_err("nobody listens"))
+        };
+        assert!(error("gone").starts_with("there is no "));
+        assert_eq!(error("web"), "its sandbox is not running");
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl OomNotifier {
         }
     }
 
-    /// Returns whether a container is watched, if it was observed at this sample.
+    /// Returns whether a container is watched that was requested at this sample.
     pub(crate) fn is_watched(&self, container: &str) -> bool {
         let watched = self.containers.get(container);
         watched.is_some_and(|watched| watched.is_fresh && watched.cgroup.is_some())

@@ -143,7 +143,7 @@ impl Wakers {
             woken.changes_lost |= change.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
             woken.changed.insert(change.wd());
         }
-        // The reader may have others, which go with it.
+        // The buffer of the reader may hold others, which are lost when it is dropped.
         woken.changes_lost = true;
     }
 
