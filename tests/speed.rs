@@ -1,5 +1,5 @@
-//! Performance, as ratios: `cargo bench` prints the tables, and with `calls`, `processes`, `scrapes` or `cgroups`
-//! behind `--` only those of that kind.
+//! Performance, as ratios: `cargo bench --workspace --bench speed` prints the tables, and with `calls`, `processes`,
+//! `scrapes` or `cgroups` behind `--` only those of that kind.
 //!
 //! What is compared runs in turns, in rounds of some milliseconds, and the fastest round of each counts: other
 //! work on the machine can only make a round slower. Results are checked before they are timed. There is no
