@@ -133,6 +133,10 @@ impl Eventout {
     ///
     /// If the program cannot be started.
     pub fn run(self) -> Finished {
+        self.run_once()
+    }
+
+    fn run_once(&self) -> Finished {
         let mut bounded = Command::new("timeout");
         bounded
             .args(["--signal=KILL", "60"])
@@ -163,15 +167,7 @@ impl Eventout {
     fn succeed(self) -> Finished {
         let mut attempts = 0;
         loop {
-            let mut call = Command::new(self.0.get_program());
-            call.args(self.0.get_args());
-            for (name, value) in self.0.get_envs() {
-                match value {
-                    Some(value) => call.env(name, value),
-                    None => call.env_remove(name),
-                };
-            }
-            let finished = Self(call).run();
+            let finished = self.run_once();
             attempts += 1;
             if attempts == 5 || !finished.stderr.contains("it took longer than 2s") {
                 finished.succeeds();

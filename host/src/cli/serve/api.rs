@@ -55,7 +55,7 @@ impl Api {
     /// Responds to a GET or HEAD request. hyper drops the body of the latter.
     pub(super) async fn respond(self: Arc<Self>, parts: Parts) -> Response<Body> {
         let headers = &parts.headers;
-        // Server-sent events are what a client asks for that likes them better than the other format.
+        // A client gets server-sent events if it prefers them to the other format.
         let wants_events =
             |other| quality(headers, "text/event-stream", "") > quality(headers, other, "");
         match parts.uri.path() {
@@ -362,7 +362,7 @@ async fn document(sample: Arc<Sample>) -> Option<Bytes> {
 struct Document<'a> {
     /// When the source was read, in milliseconds since 1970.
     time: u64,
-    /// Whether the source could be read.
+    /// Set if the source could be read.
     source_up: bool,
     containers: Vec<Row<'a>>,
     /// The number of containers beyond the limit, which were not read.

@@ -45,8 +45,8 @@ struct Watched {
 /// are dropped: the number comes from outside.
 const MOST_KILLS: u64 = 1000;
 
-/// How long after a signal a v1 cgroup that goes counts as one with an OOM kill, though no counter rose: until the sixth
-/// look of the timer.
+/// The time after a signal in which a v1 cgroup that goes counts as one with an OOM kill, though no counter rose: until the
+/// sixth look of the timer.
 const EXPLAINED: Duration = Duration::from_millis(160);
 
 impl OomNotifier {
