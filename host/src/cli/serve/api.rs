@@ -136,18 +136,23 @@ impl Api {
         let Some(samples) = self.samples.stream(true) else {
             return too_many();
         };
-        match self.samples.fresh(PATIENCE).await.as_deref() {
-            Some(Sample { view: Ok(_), .. }) => self.stream(content, samples),
-            Some(Sample { view: Err(e), .. }) => text(StatusCode::SERVICE_UNAVAILABLE, e),
-            None => late(),
+        match self.unreadable().await {
+            None => self.stream(content, samples),
+            Some(response) => response,
         }
     }
 
     async fn health(&self) -> Response<Body> {
+        let unreadable = self.unreadable().await;
+        unreadable.unwrap_or_else(|| text(StatusCode::OK, "ok"))
+    }
+
+    /// Returns the response that says why the source cannot be read. `None` if it can.
+    async fn unreadable(&self) -> Option<Response<Body>> {
         match self.samples.fresh(PATIENCE).await.as_deref() {
-            Some(Sample { view: Ok(_), .. }) => text(StatusCode::OK, "ok"),
-            Some(Sample { view: Err(e), .. }) => text(StatusCode::SERVICE_UNAVAILABLE, e),
-            None => late(),
+            Some(Sample { view: Ok(_), .. }) => None,
+            Some(Sample { view: Err(e), .. }) => Some(text(StatusCode::SERVICE_UNAVAILABLE, e)),
+            None => Some(late()),
         }
     }
 

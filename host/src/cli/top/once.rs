@@ -61,85 +61,76 @@ fn plain(table: &Table, symbols: &Symbols) -> impl Iterator<Item = String> {
     })
 }
 
-/// The names and units of the values of a container.
-const NAMES: [&str; 22] = [
-    "id",
-    "name",
-    "pod",
-    "namespace",
-    "sandbox",
-    "source",
-    "interval_ns",
-    "cpu_percent",
-    "cpu_ns",
-    "throttled_percent",
-    "memory_bytes",
-    "memory_limit_bytes",
-    "memory_percent",
-    "pids",
-    "pids_limit",
-    "received_bytes_per_second",
-    "sent_bytes_per_second",
-    "read_bytes_per_second",
-    "written_bytes_per_second",
-    "cpu_pressure_percent",
-    "memory_pressure_percent",
-    "io_pressure_percent",
+/// A value of a container: its name, which ends in its unit, and how it is found. `null` is not known.
+type Field = (&'static str, fn(&Row) -> Value);
+
+const FIELDS: [Field; 22] = [
+    ("id", |row| row.container.info.id.as_str().into()),
+    ("name", |row| row.container.name().into()),
+    ("pod", |row| row.container.details.pod.as_deref().into()),
+    ("namespace", |row| {
+        row.container.details.namespace.as_deref().into()
+    }),
+    ("sandbox", |row| row.container.info.sandbox.as_str().into()),
+    ("source", |row| row.container.info.source.as_str().into()),
+    ("interval_ns", |row| {
+        let interval = row.rates.interval.map(|interval| interval.as_nanos());
+        interval.and_then(|nanos| u64::try_from(nanos).ok()).into()
+    }),
+    ("cpu_percent", |row| percent(row.rates.cpu)),
+    ("cpu_ns", |row| row.container.usage.cpu.total.into()),
+    ("throttled_percent", |row| percent(row.rates.throttled)),
+    ("memory_bytes", |row| {
+        row.container.usage.memory.working_set.into()
+    }),
+    ("memory_limit_bytes", |row| {
+        row.container.usage.memory.limit.into()
+    }),
+    ("memory_percent", |row| {
+        percent(memory_percent(&row.container.usage))
+    }),
+    ("pids", |row| row.container.usage.pids.into()),
+    ("pids_limit", |row| row.container.usage.pids_limit.into()),
+    ("received_bytes_per_second", |row| row.rates.received.into()),
+    ("sent_bytes_per_second", |row| row.rates.transmitted.into()),
+    ("read_bytes_per_second", |row| row.rates.read.into()),
+    ("written_bytes_per_second", |row| row.rates.written.into()),
+    ("cpu_pressure_percent", |row| {
+        percent(pressures(&row.container.usage)[0])
+    }),
+    ("memory_pressure_percent", |row| {
+        percent(pressures(&row.container.usage)[1])
+    }),
+    ("io_pressure_percent", |row| {
+        percent(pressures(&row.container.usage)[2])
+    }),
 ];
 
-/// Returns the values of a container. `null` is not known.
-fn values(row: &Row) -> [Value; NAMES.len()] {
-    let (info, details) = (&row.container.info, &row.container.details);
-    let (usage, rates) = (&row.container.usage, &row.rates);
-    // Two decimals survive: a f64 has 15.
-    let percent = |hundredths: Option<u64>| Value::from(hundredths.map(|n| n as f64 / 100.0));
-    let interval = rates.interval.map(|interval| interval.as_nanos());
-    let interval = interval.and_then(|nanos| u64::try_from(nanos).ok());
-    let [cpu_pressure, memory_pressure, io_pressure] = pressures(usage).map(percent);
-    [
-        info.id.as_str().into(),
-        row.container.name().into(),
-        details.pod.as_deref().into(),
-        details.namespace.as_deref().into(),
-        info.sandbox.as_str().into(),
-        info.source.as_str().into(),
-        interval.into(),
-        percent(rates.cpu),
-        usage.cpu.total.into(),
-        percent(rates.throttled),
-        usage.memory.working_set.into(),
-        usage.memory.limit.into(),
-        percent(memory_percent(usage)),
-        usage.pids.into(),
-        usage.pids_limit.into(),
-        rates.received.into(),
-        rates.transmitted.into(),
-        rates.read.into(),
-        rates.written.into(),
-        cpu_pressure,
-        memory_pressure,
-        io_pressure,
-    ]
+/// Returns hundredths of a percent as percent. Two decimals survive: a f64 has 15.
+fn percent(hundredths: Option<u64>) -> Value {
+    hundredths.map(|n| n as f64 / 100.0).into()
 }
 
 /// Returns what is known of a container as a line of JSON.
 fn json(row: &Row) -> String {
-    let members = NAMES.map(str::to_owned).into_iter().zip(values(row));
-    let known = members.filter(|(_, value)| !value.is_null());
+    let members = FIELDS.map(|(name, value)| (name.to_owned(), value(row)));
+    let known = members.into_iter().filter(|(_, value)| !value.is_null());
     Value::Object(known.collect()).to_string()
 }
 
 /// Returns the lines of CSV (RFC 4180), the first of which has the names. What is not known is empty.
 fn csv(table: &Table) -> impl Iterator<Item = String> {
     let rows = table.shown().map(|row| {
-        let cells = values(row).map(|value| match value {
+        let cells = FIELDS.map(|(_, value)| match value(row) {
             Value::Null => String::new(),
             Value::String(text) => quote(&clean(text)),
             value => value.to_string(),
         });
         cells.join(",")
     });
-    [NAMES.join(",")].into_iter().chain(rows)
+    [FIELDS.map(|(name, _)| name).join(",")]
+        .into_iter()
+        .chain(rows)
 }
 
 /// Quotes a cell of CSV that has a separator in it.

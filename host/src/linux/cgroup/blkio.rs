@@ -69,6 +69,11 @@ pub(super) fn read_v1(dir: &mut CgroupDir) -> Vec<BlkioEntry> {
         ("blkio.throttle", basic, "_recursive"),
         ("blkio.throttle", basic, ""),
     ] {
+        // bfq's files come with its module, so their absence is not to be remembered.
+        let first = format!("{prefix}.{}{suffix}", fields[0].0);
+        if prefix == "blkio.bfq" && !dir.has(&first) {
+            continue;
+        }
         for (name, field) in fields {
             match dir.read(&format!("{prefix}.{name}{suffix}"), parse_blkio) {
                 Some(values) if !values.is_empty() => merge_rows(&mut rows, *field, values),

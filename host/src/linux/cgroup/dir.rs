@@ -202,12 +202,7 @@ impl CgroupDir {
     fn read_anew<T>(&mut self, name: &str, parse: impl Fn(&str) -> T) -> io::Result<T> {
         self.files.remove(name);
         let file = match self.open_file(name) {
-            // Those of bfq come with its module.
-            Err(e)
-                if self.kind == FsKind::V1
-                    && file::is_absent(&e)
-                    && !name.starts_with("blkio.bfq.") =>
-            {
+            Err(e) if self.kind == FsKind::V1 && file::is_absent(&e) => {
                 match self.is_current() {
                     true => drop(self.files.insert(name.to_owned(), None)),
                     false => self.has_lost_files = true,
